@@ -1,0 +1,142 @@
+package rules
+
+import (
+	"net/netip"
+	"time"
+)
+
+// lookup is one Decide at work. It stays on the stack.
+type lookup struct {
+	r      *Request
+	now    time.Time
+	addr   netip.Addr // canonical
+	bare   netip.Addr // addr without its zone
+	app    *index     // the app's own rules in this direction, or nil
+	shared *index     // every app's rules in this direction, or nil
+
+	exact *entry // the best rule of exactly the address
+	wide  bool   // the three below have been looked up
+	cidr  *entry
+	class *entry
+	any   *entry
+}
+
+func newLookup(s *Set, r *Request, now time.Time) lookup {
+	a := r.Addr.Addr().Unmap()
+	if r.Op != Listen {
+		a = canonicalAddr(a)
+	}
+	l := lookup{r: r, now: now, addr: a, bare: a.WithZone("")}
+	l.shared = s.indexes[scope{"", r.Op == Listen}]
+	if r.App != "" {
+		l.app = s.indexes[scope{r.App, r.Op == Listen}]
+	}
+	return l
+}
+
+// how is one way to look into an index.
+type how uint8
+
+const (
+	byAddr how = iota
+	byName
+	byUnix
+	byPrefix
+	bySuffix
+	byClass
+	byAny
+)
+
+// each looks into both indexes and returns the better rule.
+func (l *lookup) each(by how, key string) *entry {
+	var a, b *entry
+	if l.app != nil {
+		a = l.in(l.app, by, key)
+	}
+	if l.shared != nil {
+		b = l.in(l.shared, by, key)
+	}
+	return better(a, b)
+}
+
+func (l *lookup) in(x *index, by how, key string) *entry {
+	switch by {
+	case byAddr:
+		return x.byAddr(l.r, l.addr, l.now)
+	case byName:
+		return x.names[key].find(l.r, l.now)
+	case byUnix:
+		return x.unix[key].find(l.r, l.now)
+	case byPrefix:
+		return x.byPrefix(l.r, l.bare, l.now)
+	case bySuffix:
+		return x.bySuffix(l.r, key, l.now)
+	case byClass:
+		return x.classes[ClassOf(l.addr)].find(l.r, l.now)
+	}
+	return x.any.find(l.r, l.now)
+}
+
+// unix decides about an AF_UNIX destination: only a rule that names it speaks.
+func (l *lookup) unix() Decision {
+	if e := l.each(byUnix, l.r.Unix); e != nil {
+		return e.decision()
+	}
+	return Decision{Allow, nil, whyLocal}
+}
+
+// decide answers for the address under one of its names, or under none ("").
+func (l *lookup) decide(name string) Decision {
+	e := l.best(name)
+	if l.r.Op != Listen && IsMetadata(l.addr) && (e == nil || e.rule.Dest.Host.Kind != HostAddr) {
+		return Decision{Deny, nil, whyMetadata}
+	}
+	if e == nil {
+		return Decision{Ask, nil, whyNoRule}
+	}
+	return e.decision()
+}
+
+func (l *lookup) best(name string) *entry {
+	e := l.exact
+	if name != "" {
+		e = better(e, l.each(byName, name))
+	}
+	if e != nil {
+		return e
+	}
+	l.widen()
+	e = l.cidr
+	if name != "" {
+		e = betterAcross(e, l.each(bySuffix, name))
+	}
+	switch {
+	case e != nil:
+		return e
+	case l.class != nil:
+		return l.class
+	}
+	return l.any
+}
+
+// widen looks up, once, what does not depend on the name. Listening on the
+// unspecified address is listening everywhere: no prefix or class covers that.
+func (l *lookup) widen() {
+	if l.wide {
+		return
+	}
+	l.wide = true
+	if !l.bare.IsUnspecified() {
+		l.cidr = l.each(byPrefix, "")
+		l.class = l.each(byClass, "")
+	}
+	l.any = l.each(byAny, "")
+}
+
+func (e *entry) decision() Decision {
+	v := e.rule.Verdict
+	if v > Ask {
+		v = Deny
+	}
+	return Decision{v, e.rule, whyRule}
+}

@@ -1,0 +1,103 @@
+package rules
+
+import (
+	"slices"
+	"time"
+)
+
+// Decision is the answer of a Set.
+type Decision struct {
+	Verdict Verdict
+	Rule    *Rule  // the rule that decided, not to be changed; nil if none spoke
+	Why     string // a short constant text
+}
+
+// Set is an immutable set of rules.
+//
+// The most specific rule decides. What makes a rule specific, the first
+// difference counts:
+//
+//  1. the host: an exact address, name or AF_UNIX socket before a prefix or a
+//     wildcard name, before a class, before @any. Of two prefixes the longer
+//     comes first, of two wildcard names the one with more labels. A prefix
+//     and a wildcard name tie: the best prefix rule and the best wildcard rule
+//     are then compared by what follows;
+//  2. the ports: one port before several, fewer before more, all ports last;
+//  3. a protocol before any protocol;
+//  4. an executable before none;
+//  5. one app before all apps.
+//
+// Among equals a run's own rules come first, then Deny before Ask before
+// Allow. Disabled and expired rules do not speak. Where none speaks the answer
+// is Ask, and Allow for an AF_UNIX socket.
+type Set struct {
+	rules   []Rule
+	indexes map[scope]*index // nil in a zero Set, which denies like a nil one
+}
+
+// What a Decision says when no rule's own verdict is the answer.
+const (
+	whyRule     = "rule"
+	whyNoRule   = "no rule"
+	whyLocal    = "local socket, no rule"
+	whyMetadata = "cloud metadata needs a rule that names its address"
+	whyNoSet    = "no rule set"
+	whyBad      = "malformed request"
+)
+
+// NewSet returns the set of the rules. The caller leaves out rules that hold
+// in another jail, see Rule.HoldsIn.
+func NewSet(rules []Rule) *Set {
+	s := &Set{rules: slices.Clone(rules), indexes: make(map[scope]*index)}
+	for i := range s.rules {
+		r := &s.rules[i]
+		k := scope{r.App, r.Dest.Listen}
+		x := s.indexes[k]
+		if x == nil {
+			x = newIndex()
+			s.indexes[k] = x
+		}
+		x.add(entry{rankOf(r), i, r})
+	}
+	for _, x := range s.indexes {
+		x.sort()
+	}
+	return s
+}
+
+// Rules returns a copy of the rules, in the order given to NewSet.
+func (s *Set) Rules() []Rule {
+	if s == nil {
+		return nil
+	}
+	return slices.Clone(s.rules)
+}
+
+// Decide answers a request. It neither allocates nor formats. A nil Set and a
+// malformed request are denied.
+//
+// When the address has several names each is decided by itself, with the
+// address rules competing every time, and the answer that refuses most wins.
+func (s *Set) Decide(r *Request, now time.Time) Decision {
+	if s == nil || s.indexes == nil {
+		return Decision{Deny, nil, whyNoSet}
+	}
+	l := newLookup(s, r, now)
+	if r.Unix != "" {
+		return l.unix()
+	}
+	if !l.addr.IsValid() || r.Proto == AnyProto || r.Proto > ICMP || r.Op > Listen {
+		return Decision{Deny, nil, whyBad}
+	}
+	l.exact = l.each(byAddr, "")
+	if len(r.Names) == 0 {
+		return l.decide("")
+	}
+	worst := l.decide(r.Names[0])
+	for _, name := range r.Names[1:] {
+		if d := l.decide(name); severity(d.Verdict) > severity(worst.Verdict) {
+			worst = d
+		}
+	}
+	return worst
+}
