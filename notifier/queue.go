@@ -1,0 +1,244 @@
+package notifier
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/netjail/netjail/rules"
+)
+
+const (
+	defaultLimit   = 32
+	defaultTimeout = time.Minute
+
+	// grace is how long a question stays open without a waiting call: an
+	// interrupted system call that is restarted finds it again.
+	grace = time.Second
+)
+
+// errNoDest refuses a question that no rule and no answer could speak of.
+var errNoDest = errors.New("question has no destination")
+
+// Config says how a Queue works. Its zero value is ready to use.
+type Config struct {
+	Limit   int           // questions open at once, the rest is refused; 0: 32
+	Timeout time.Duration // how long a question stays open; 0: 60 s
+	Log     *slog.Logger  // nil: silent
+}
+
+// Queue holds the open questions. It is safe for concurrent use.
+type Queue struct {
+	cfg Config
+	wg  sync.WaitGroup // every goroutine of the queue
+
+	mu     sync.Mutex
+	open   map[key]*entry
+	closed bool
+}
+
+// key makes two questions the same one.
+type key struct {
+	app  string
+	dest rules.Destination
+}
+
+// NewQueue returns an empty queue. The caller must Close it.
+func NewQueue(cfg Config) *Queue {
+	if cfg.Limit <= 0 {
+		cfg.Limit = defaultLimit
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Queue{cfg: cfg, open: make(map[key]*entry)}
+}
+
+// Ask asks one question and waits for its answer. A question already open for
+// the same app and destination is joined, and shown also through those of the
+// prompters that do not show it yet. ID, Waiting, Opened and Deadline are
+// filled in by the queue.
+//
+// An error means deny. It is ErrNobody, ErrFull, ErrTimeout, ErrDismissed,
+// ErrGone, ErrClosed, or the cause of ctx's end.
+func (q *Queue) Ask(ctx context.Context, question Question, prompters []Prompter) (Answer, error) {
+	if ctx.Err() != nil {
+		return Answer{}, context.Cause(ctx)
+	}
+	if question.Dest.IsZero() {
+		return Answer{}, errNoDest
+	}
+	e, err := q.join(question, prompters)
+	if err != nil {
+		return Answer{}, err
+	}
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+		if q.leave(e) {
+			return Answer{}, context.Cause(ctx)
+		}
+	}
+	return e.answer, e.err
+}
+
+// Open returns the open questions, the oldest first.
+func (q *Queue) Open() []Question {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := make([]Question, 0, len(q.open))
+	for _, e := range q.open {
+		all = append(all, e.snapshotLocked())
+	}
+	slices.SortFunc(all, func(a, b Question) int {
+		return cmp.Or(a.Opened.Compare(b.Opened), cmp.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
+// Answer answers the open question with this id, as a prompter would. It
+// returns ErrGone when there is none, and an error that wraps ErrBadAnswer,
+// leaving the question open, when a does not fit it.
+func (q *Queue) Answer(id string, a Answer) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range q.open {
+		if e.q.ID != id {
+			continue
+		}
+		if err := e.q.check(a); err != nil {
+			return err
+		}
+		q.settleLocked(e, a, nil)
+		return nil
+	}
+	return ErrGone
+}
+
+// Close closes every open question with ErrClosed and waits until the
+// prompters have taken them down.
+func (q *Queue) Close() {
+	q.mu.Lock()
+	q.closed = true
+	for _, e := range q.open {
+		q.settleLocked(e, Answer{}, ErrClosed)
+	}
+	q.mu.Unlock()
+	q.wg.Wait()
+}
+
+// join finds or opens the question and counts one more waiting call.
+func (q *Queue) join(question Question, prompters []Prompter) (*entry, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, ErrClosed
+	}
+	k := key{question.App, question.Dest}
+	e := q.open[k]
+	if e == nil {
+		if prompters = q.usable(prompters); len(prompters) == 0 {
+			return nil, ErrNobody
+		}
+		if len(q.open) >= q.cfg.Limit {
+			q.cfg.Log.Warn("question refused: too many are open", "app", question.App, "dest", k.dest, "limit", q.cfg.Limit)
+			return nil, ErrFull
+		}
+		e = q.openLocked(k, question)
+	}
+	e.q.Waiting++
+	e.mergeNamesLocked(question.Names)
+	q.showLocked(e, q.usable(prompters))
+	e.changedLocked()
+	return e, nil
+}
+
+// openLocked makes a new question and starts its clock.
+func (q *Queue) openLocked(k key, question Question) *entry {
+	now := time.Now()
+	question.ID = q.newIDLocked()
+	question.Opened, question.Deadline = now, now.Add(q.cfg.Timeout)
+	question.Waiting = 0
+	question.Names = slices.Clone(question.Names)
+	e := &entry{key: k, q: question, done: make(chan struct{}), left: make(chan struct{}, 1)}
+	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	q.open[k] = e
+	q.wg.Go(func() { q.watch(e) })
+	return e
+}
+
+// newIDLocked returns an id that no open question has.
+func (q *Queue) newIDLocked() string {
+	for {
+		var b [4]byte
+		rand.Read(b[:]) // never fails
+		id := hex.EncodeToString(b[:])
+		taken := false
+		for _, e := range q.open {
+			taken = taken || e.q.ID == id
+		}
+		if !taken {
+			return id
+		}
+	}
+}
+
+// usable drops what cannot prompt.
+func (q *Queue) usable(prompters []Prompter) []Prompter {
+	return slices.DeleteFunc(slices.Clone(prompters), func(p Prompter) bool {
+		if p == nil {
+			return true
+		}
+		if !reflect.TypeOf(p).Comparable() {
+			q.cfg.Log.Error("prompter ignored: its type is not comparable", "type", fmt.Sprintf("%T", p))
+			return true
+		}
+		return false
+	})
+}
+
+// leave takes one waiting call off. It reports false when the question was
+// settled before.
+func (q *Queue) leave(e *entry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e.settled {
+		return false
+	}
+	e.q.Waiting--
+	if e.q.Waiting == 0 {
+		e.empty = time.Now()
+		select {
+		case e.left <- struct{}{}:
+		default:
+		}
+	}
+	e.changedLocked()
+	return true
+}
+
+// check reports why a cannot answer the question.
+func (q Question) check(a Answer) error {
+	switch {
+	case a.Verdict != rules.Allow && a.Verdict != rules.Deny:
+		return fmt.Errorf("%w: verdict %v is neither allow nor deny", ErrBadAnswer, a.Verdict)
+	case a.Dest != q.Dest:
+		return fmt.Errorf("%w: it decides %q, the question is about %q", ErrBadAnswer, a.Dest, q.Dest)
+	case a.Lifetime.Kind > rules.Always:
+		return fmt.Errorf("%w: unknown lifetime %d", ErrBadAnswer, a.Lifetime.Kind)
+	case a.Lifetime.Kind == rules.For && a.Lifetime.For <= 0:
+		return fmt.Errorf("%w: lifetime of %v", ErrBadAnswer, a.Lifetime.For)
+	}
+	return nil
+}

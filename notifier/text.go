@@ -1,0 +1,220 @@
+package notifier
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/netjail/netjail/rules"
+)
+
+// How much of a program's text is shown.
+const (
+	maxApp     = 32
+	maxExe     = 160
+	maxCommand = 200
+	maxName    = 80
+)
+
+// Choice is one answer a person can give.
+type Choice struct {
+	Key    rune   // on a keyboard
+	Action string // a stable id: "allow-once", "allow-exit", "allow-always", "deny-once", "deny-always"
+	Label  string // what it does, and for how long
+	Answer Answer // By is left to the prompter
+}
+
+// Choices returns the answers to q, the most useful first.
+func (q Question) Choices() []Choice {
+	app := q.AppName()
+	answer := func(v rules.Verdict, kind rules.LifetimeKind) Answer {
+		return Answer{Verdict: v, Lifetime: rules.Lifetime{Kind: kind}, Dest: q.Dest}
+	}
+	return []Choice{
+		{'a', "allow-once", "allow once", answer(rules.Allow, rules.Once)},
+		{'e', "allow-exit", "allow until " + app + " exits", answer(rules.Allow, rules.UntilExit)},
+		{'A', "allow-always", "allow always", answer(rules.Allow, rules.Always)},
+		{'d', "deny-once", "deny once", answer(rules.Deny, rules.Once)},
+		{'D', "deny-always", "deny always", answer(rules.Deny, rules.Always)},
+	}
+}
+
+// Choice returns the choice with this action.
+func (q Question) Choice(action string) (Choice, bool) {
+	for _, c := range q.Choices() {
+		if c.Action == action {
+			return c, true
+		}
+	}
+	return Choice{}, false
+}
+
+// Headline says in one line what the app wants.
+func (q Question) Headline() string {
+	verb := "wants to connect to"
+	switch q.Op {
+	case rules.Send:
+		verb = "wants to send to"
+	case rules.Listen:
+		verb = "wants to listen on"
+	}
+	return q.AppName() + " " + verb + " " + phrase(q.Dest)
+}
+
+// Details returns what a person needs to decide, one fact a line: where the
+// destination is, its names, who asks, how many calls wait, what the end of
+// the countdown does as seen from now, and the rule that "always" writes.
+func (q Question) Details() []string {
+	lines := []string{q.Where(), q.Who()}
+	if q.Waiting > 1 {
+		lines = append(lines, q.Calls())
+	}
+	return append(lines, q.Countdown(time.Now()), "always writes: "+q.RuleText(rules.Allow))
+}
+
+// AppName is the app's name, fit to be shown.
+func (q Question) AppName() string {
+	if q.App == "" {
+		return "an unnamed app"
+	}
+	return Clean(q.App, maxApp)
+}
+
+// Where says where the destination is and which names are known for it.
+func (q Question) Where() string {
+	var where []string
+	switch h := q.Dest.Host; {
+	case h.Kind == rules.HostUnix:
+		return "local socket"
+	case h.Kind == rules.HostAddr:
+		where = append(where, place(h.Addr, q.Op == rules.Listen))
+	}
+	if q.Op == rules.Listen {
+		return strings.Join(where, "")
+	}
+	return strings.Join(append(where, q.known()), " · ")
+}
+
+// known says which names are known for the destination.
+func (q Question) known() string {
+	if len(q.Names) == 0 {
+		return "name unknown"
+	}
+	clean := make([]string, 0, maxNames)
+	for _, n := range q.Names[:min(len(q.Names), maxNames)] {
+		clean = append(clean, Clean(n, maxName))
+	}
+	return "known as " + strings.Join(clean, ", ")
+}
+
+// Who says which process asks: executable, pid, command.
+func (q Question) Who() string {
+	who := "unknown program"
+	if q.Exe != "" {
+		who = Clean(q.Exe, maxExe)
+	}
+	if q.PID != 0 {
+		who += fmt.Sprintf(" (pid %d)", q.PID)
+	}
+	if q.Command != "" {
+		who += ": " + Clean(q.Command, maxCommand)
+	}
+	return who
+}
+
+// Calls says how many calls wait.
+func (q Question) Calls() string {
+	if q.Waiting == 1 {
+		return "1 call waits for the answer"
+	}
+	return fmt.Sprintf("%d calls wait for the answer", q.Waiting)
+}
+
+// Countdown says what happens when nobody answers, and how long after now.
+func (q Question) Countdown(now time.Time) string {
+	if q.Deadline.IsZero() {
+		return "denied if you do not answer, no rule written"
+	}
+	left := max(0, q.Deadline.Sub(now).Round(time.Second))
+	return fmt.Sprintf("denied in %d s if you do not answer, no rule written", int(left.Seconds()))
+}
+
+// RuleText is the command that writes the same rule as the lasting answer with
+// this verdict.
+func (q Question) RuleText(v rules.Verdict) string {
+	return "netjail rules add " + shellWord(q.App) + " " + v.String() + " " + shellWord(q.Dest.String())
+}
+
+// Done says in the past tense what an answer did.
+func (a Answer) Done() string {
+	verb := "denied"
+	if a.Verdict == rules.Allow {
+		verb = "allowed"
+	}
+	switch a.Lifetime.Kind {
+	case rules.UntilExit:
+		return verb + " until the app exits"
+	case rules.For:
+		return verb + " for " + a.Lifetime.String()
+	case rules.Always:
+		return verb + " always, rule written"
+	}
+	return verb + " once, no rule written"
+}
+
+// phrase is a destination in a sentence: "192.0.2.7 port 443 (https, tcp)".
+func phrase(d rules.Destination) string {
+	host := Clean(d.Host.String(), maxExe)
+	if d.Host.Kind == rules.HostUnix {
+		return host
+	}
+	var notes []string
+	switch {
+	case d.Proto == rules.ICMP:
+	case d.Ports.All():
+		host += ", any port"
+	default:
+		host += " port " + d.Ports.String()
+		if name := serviceName(d.Proto, d.Ports); name != "" {
+			notes = append(notes, name)
+		}
+	}
+	if d.Proto != rules.AnyProto {
+		notes = append(notes, d.Proto.String())
+	}
+	if len(notes) == 0 {
+		return host
+	}
+	return host + " (" + strings.Join(notes, ", ") + ")"
+}
+
+// serviceName is the usual name of what listens on a single port, or "".
+func serviceName(proto rules.Proto, ports rules.Ports) string {
+	if ports.Count() != 1 {
+		return ""
+	}
+	port := ports.Ranges()[0].First
+	if name := udpServices[port]; name != "" && proto == rules.UDP {
+		return name
+	}
+	return services[port]
+}
+
+// place says where an address is.
+func place(a netip.Addr, listen bool) string {
+	switch {
+	case listen && a.WithZone("").IsUnspecified():
+		return "every network interface"
+	case rules.IsMetadata(a):
+		return "cloud metadata, hands out credentials"
+	}
+	switch c := rules.ClassOf(a); c {
+	case rules.LAN:
+		return "LAN"
+	case rules.NoClass:
+		return "not an address"
+	default:
+		return c.String()
+	}
+}
