@@ -1,0 +1,214 @@
+package interpose
+
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/interpose/internal/sys"
+	"github.com/netjail/netjail/interpose/sockaddr"
+)
+
+// erestartsys is the kernel's own errno for "interrupted: run the handler, and
+// then the call again if the handler says so" (include/linux/errno.h). A
+// program sees it as EINTR or not at all, because a signal is pending.
+const erestartsys = unix.Errno(512)
+
+// result is what becomes of a call.
+type result struct {
+	val       int64
+	errno     unix.Errno
+	proceed   bool                             // the kernel performs the call: only where that is harmless
+	abandoned bool                             // the caller is gone, there is nobody to answer
+	later     func(ctx context.Context) result // not done yet; may block
+}
+
+func fail(errno unix.Errno) result { return result{errno: errno} }
+
+// done is the result of a call without a value.
+func done(errno unix.Errno) result { return result{errno: errno} }
+
+var gone = result{abandoned: true}
+
+// call is one trapped call while it is handled. It owns its descriptors.
+type call struct {
+	s    *Supervisor
+	n    sys.Notif
+	ctx  context.Context // while it waits; ends when the caller is gone or interrupted
+	end  context.CancelCauseFunc
+	seen uint64 // process-wide signals at the last look, see watch
+
+	pidfd  int
+	pinned int // O_PATH descriptor of a path that was decided about
+	socket socket
+	buf    []byte // for data, kept between calls
+}
+
+func (k *call) reset(s *Supervisor, n *sys.Notif) {
+	k.s, k.n, k.ctx, k.end, k.seen = s, *n, nil, nil, 0
+	k.pidfd, k.pinned, k.socket = -1, -1, socket{fd: -1}
+}
+
+// close gives the descriptors up. The duplicate must not outlive the call: a
+// socket that the program closes has to be closed.
+func (k *call) close() {
+	for _, fd := range []*int{&k.socket.fd, &k.pidfd, &k.pinned} {
+		if *fd >= 0 {
+			sys.Close(*fd)
+		}
+		*fd = -1
+	}
+}
+
+// pin takes ownership of fd, in place of the one pinned before.
+func (k *call) pin(fd int) {
+	if k.pinned >= 0 {
+		sys.Close(k.pinned)
+	}
+	k.pinned = fd
+}
+
+func (k *call) tid() int         { return int(k.n.PID) }
+func (k *call) arg(i int) uint64 { return k.n.Data.Args[i] }
+func (k *call) int(i int) int    { return int(int32(k.n.Data.Args[i])) }
+func (k *call) valid() bool      { return sys.NotifIDValid(k.s.listener, k.n.ID) }
+
+// send answers the caller.
+func (k *call) send(r result) {
+	if r.abandoned {
+		return
+	}
+	resp := sys.Resp{ID: k.n.ID, Val: r.val, Error: -int32(r.errno)}
+	switch {
+	case r.proceed:
+		resp.Flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
+	case r.errno != 0:
+		resp.Val = 0
+	}
+	if errno := sys.NotifSend(k.s.listener, &resp); errno != 0 && errno != unix.ENOENT {
+		k.s.log.Error("answer a call", "error", errno)
+	}
+}
+
+// open duplicates the caller's descriptor fd, once. Everything that is decided
+// or done afterwards is about the duplicate. If ok is false the result is the
+// call's.
+func (k *call) open(fd int) (r result, ok bool) {
+	if errno := k.openThread(); errno != 0 {
+		return k.refused("pidfd_open", errno), false
+	}
+	dup, errno := sys.PidfdGetfd(k.pidfd, fd)
+	if errno == unix.EBADF {
+		return k.ifValid(unix.EBADF), false
+	}
+	if errno != 0 {
+		return k.refused("pidfd_getfd", errno), false
+	}
+	k.socket.fd = dup
+	flags, errno := sys.Fcntl(dup, unix.F_GETFL, 0)
+	if errno != 0 || flags&unix.O_PATH != 0 {
+		return k.ifValid(unix.EBADF), false
+	}
+	k.socket.nonblock = flags&unix.O_NONBLOCK != 0
+	k.socket.flags = flags
+	return result{}, true
+}
+
+// openThread opens a pidfd through which the caller's own descriptor table is
+// reached. A thread may have a table of its own; where the kernel knows no
+// pidfd of a thread the process's is taken if both have the same table.
+func (k *call) openThread() (errno unix.Errno) {
+	if k.s.threads {
+		k.pidfd, errno = sys.PidfdOpen(k.tid(), sys.PidfdThread)
+		return errno
+	}
+	st, err := readStatus(k.tid())
+	if err != nil {
+		return unix.ESRCH
+	}
+	if st.tgid != k.tid() {
+		if same, errno := sys.KcmpFiles(k.tid(), st.tgid); errno != 0 || !same {
+			return unix.EPERM
+		}
+	}
+	k.pidfd, errno = sys.PidfdOpen(st.tgid, 0)
+	return errno
+}
+
+// ifValid fails the call with errno, unless the caller is gone: what was found
+// out may then be about another process with the same id.
+func (k *call) ifValid(errno unix.Errno) result {
+	if !k.valid() {
+		return gone
+	}
+	return fail(errno)
+}
+
+// refused denies a call that cannot be looked into.
+func (k *call) refused(op string, errno unix.Errno) result {
+	if errno == unix.ESRCH || !k.valid() {
+		return gone
+	}
+	k.s.log.Warn("a call cannot be inspected", "tid", k.tid(), "op", op, "error", errno)
+	return fail(unix.EACCES)
+}
+
+// read copies len(b) bytes of the caller's memory at addr.
+func (k *call) read(addr uint64, b []byte) unix.Errno {
+	n, errno := sys.ProcessVMReadv(k.tid(), uintptr(addr), b)
+	if errno == 0 && n < len(b) {
+		return unix.EFAULT
+	}
+	return errno
+}
+
+// readAddr copies a socket address as move_addr_to_kernel of net/socket.c
+// does. The copy is made once and is what is decided about and acted on.
+func (k *call) readAddr(addr uint64, n int, b *[sockaddr.MaxLen]byte) ([]byte, unix.Errno) {
+	if n < 0 || n > sockaddr.MaxLen {
+		return nil, unix.EINVAL
+	}
+	return b[:n], k.read(addr, b[:n])
+}
+
+// decide asks the policy about c and then performs act, now or later. The
+// caller is checked to be still there after everything was read and before
+// anything is done.
+func (k *call) decide(c *Call, act func() result) result {
+	if !k.valid() {
+		return gone
+	}
+	c.TID = k.tid()
+	switch k.s.policy.Check(c) {
+	case Allow:
+		return perform(act)
+	case Wait:
+		return result{later: func(ctx context.Context) result {
+			v := k.s.policy.Decide(ctx, c)
+			if r, over := k.over(ctx); over {
+				return r
+			}
+			if v != Allow {
+				return fail(unix.EACCES)
+			}
+			return act()
+		}}
+	default:
+		return fail(unix.EACCES)
+	}
+}
+
+// perform does what was allowed. A test makes it let the kernel do it, to see
+// that the race harness finds the leak of a supervisor that works like that.
+var perform = func(act func() result) result { return act() }
+
+// over says whether a waiting call has ended by itself, and how.
+func (k *call) over(ctx context.Context) (result, bool) {
+	if ctx.Err() == nil {
+		return result{}, false
+	}
+	if context.Cause(ctx) == errInterrupted {
+		return fail(erestartsys), true
+	}
+	return gone, true
+}

@@ -1,0 +1,125 @@
+package interpose
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/interpose/internal/sys"
+	"github.com/netjail/netjail/interpose/sockaddr"
+)
+
+// connect handles connect(fd, addr, len).
+func (k *call) connect() result {
+	if r, ok := k.open(k.int(0)); !ok {
+		return r
+	}
+	var buf [sockaddr.MaxLen]byte
+	addr, errno := k.readAddr(k.arg(1), k.int(2), &buf)
+	if errno == 0 {
+		errno = k.inspect()
+	}
+	if errno != 0 {
+		return k.ifValid(errno)
+	}
+	s := &k.socket
+	if s.kernelOnly() {
+		return k.decideLocal(func() result { return done(sys.Connect(s.fd, addr)) })
+	}
+	network, ok := s.network()
+	if !ok {
+		return k.ifValid(unix.EACCES)
+	}
+	if network == Unix {
+		return k.connectUnix(addr)
+	}
+	to, ok, errno := s.peer(Connect, addr)
+	if errno != 0 {
+		return k.ifValid(errno)
+	}
+	if !ok {
+		return k.decideLocal(func() result { return done(sys.Connect(s.fd, addr)) })
+	}
+	return k.decide(&Call{Op: Connect, Network: network, Addr: to}, func() result {
+		return k.connectTo(addr)
+	})
+}
+
+// decideLocal performs what reaches nobody outside the kernel.
+func (k *call) decideLocal(act func() result) result {
+	if !k.valid() {
+		return gone
+	}
+	return perform(act)
+}
+
+// connectTo connects the duplicate. A datagram socket, or one in non-blocking
+// mode, never keeps its caller waiting.
+func (k *call) connectTo(addr []byte) result {
+	s := &k.socket
+	if s.nonblock || s.typ == unix.SOCK_DGRAM {
+		return done(sys.Connect(s.fd, addr))
+	}
+	errno := k.nonblocking(func() unix.Errno { return sys.Connect(s.fd, addr) })
+	switch {
+	case errno == unix.EINPROGRESS, errno == unix.EALREADY:
+	case errno == unix.EAGAIN && s.domain == unix.AF_UNIX: // the listener's backlog is full
+	default:
+		return done(errno)
+	}
+	return result{later: func(ctx context.Context) result { return k.awaitConnect(ctx, addr, errno) }}
+}
+
+// awaitConnect waits for a connection that is being made. When the socket is
+// ready the same call again collects the outcome, just as if it had waited
+// itself. SO_SNDTIMEO bounds the wait, see socket(7); the errno is then the
+// first attempt's.
+func (k *call) awaitConnect(ctx context.Context, addr []byte, errno unix.Errno) result {
+	s := &k.socket
+	wait, cancel := k.sendTimeout(ctx)
+	defer cancel()
+	for {
+		err := k.room(wait)
+		if r, over := k.over(ctx); over {
+			return r
+		}
+		if err != nil {
+			return fail(errno)
+		}
+		again := k.nonblocking(func() unix.Errno { return sys.Connect(s.fd, addr) })
+		if again != unix.EALREADY && again != unix.EINPROGRESS && again != unix.EAGAIN {
+			return done(again)
+		}
+	}
+}
+
+// sendTimeout bounds ctx by the socket's SO_SNDTIMEO.
+func (k *call) sendTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	tv, err := unix.GetsockoptTimeval(k.socket.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+	if err != nil || tv.Nano() == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Duration(tv.Nano()))
+}
+
+// retryUnix is how often an AF_UNIX socket is tried again. It cannot be polled
+// for the peer's queue.
+const retryUnix = 5 * time.Millisecond
+
+// room waits until the socket may have become ready, or ctx ends.
+func (k *call) room(ctx context.Context) error {
+	if k.socket.domain != unix.AF_UNIX {
+		p, err := k.s.poll()
+		if err != nil {
+			return err
+		}
+		return p.writable(ctx, k.socket.fd)
+	}
+	select {
+	case <-time.After(retryUnix):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,4 @@
+package filter
+
+// Native is the ABI of this build.
+var Native = AMD64

@@ -1,0 +1,100 @@
+package interpose
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/interpose/internal/sys"
+)
+
+// The descriptors that a successor inherits.
+const (
+	successorListener = 3
+	successorHandover = 4
+)
+
+// Inherit prepares the process that SuccessorArgs started: it returns the
+// listener and the descriptor given as Handover, both the caller's.
+func Inherit() (listener, handover int, err error) {
+	unix.CloseOnExec(successorListener)
+	unix.CloseOnExec(successorHandover)
+	if _, err := unix.FcntlInt(successorListener, unix.F_GETFD, 0); err != nil {
+		return 0, 0, fmt.Errorf("inherit the listener: %w", err)
+	}
+	if err := prepare(nil); err != nil {
+		return 0, 0, err
+	}
+	return successorListener, successorHandover, nil
+}
+
+// Pending is a call that was received and is not answered.
+type Pending struct {
+	N sys.Notif `json:"n"`
+}
+
+// handover is the state of a supervisor that gives its calls away.
+type handover struct {
+	started atomic.Bool
+
+	mu      sync.Mutex
+	threads map[int]struct{} // of receivers
+}
+
+func (h *handover) enter() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.threads == nil {
+		h.threads = make(map[int]struct{})
+	}
+	h.threads[unix.Gettid()] = struct{}{}
+}
+
+func (h *handover) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.threads, unix.Gettid())
+}
+
+// interrupt makes receivers return from RECV, and says whether any is left.
+// SIGURG does nothing else: the runtime uses it for itself in the same way.
+func (h *handover) interrupt() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for tid := range h.threads {
+		_ = sys.Tgkill(unix.Getpid(), tid, unix.SIGURG)
+	}
+	return len(h.threads) > 0
+}
+
+// HandOver stops receiving and returns the calls that wait, for another
+// supervisor of the same listener to Adopt. The supervisor is of no use
+// afterwards. What is just being performed is finished first.
+func (s *Supervisor) HandOver() []Pending {
+	s.handing.started.Store(true)
+	_ = sys.NoRestart(unix.SIGURG) // RECV is restarted by newer kernels
+	for s.handing.interrupt() {
+		time.Sleep(100 * time.Microsecond) // the signal may come before the ioctl
+	}
+	list := s.watch.takeAll()
+	s.waiting.Wait()
+	return slices.DeleteFunc(list, func(p Pending) bool { return !sys.NotifIDValid(s.listener, p.N.ID) })
+}
+
+// Adopt handles calls that another supervisor handed over, as if they had just
+// been received: what is left of one is begun again. To be called before Serve.
+func (s *Supervisor) Adopt(calls []Pending) { s.adopted = calls }
+
+func (s *Supervisor) handleAdopted(ctx context.Context) {
+	for i := range s.adopted {
+		if k := new(call); sys.NotifIDValid(s.listener, s.adopted[i].N.ID) {
+			s.answer(ctx, k, &s.adopted[i].N)
+		}
+	}
+	s.adopted = nil
+}

@@ -1,0 +1,56 @@
+package sys
+
+import (
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestSizes pins hand-written structures to the running kernel's.
+func TestSizes(t *testing.T) {
+	s, errno := NotifSizes()
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	want := Sizes{uint16(unsafe.Sizeof(Notif{})), uint16(unsafe.Sizeof(Resp{})), uint16(unsafe.Sizeof(Data{}))}
+	if s != want {
+		t.Errorf("the kernel says %+v, ours are %+v", s, want)
+	}
+	// The request's number carries the size, see _IOC in asm-generic/ioctl.h.
+	for name, c := range map[string]struct{ request, size uintptr }{
+		"RECV": {unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Sizeof(Notif{})},
+		"SEND": {unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Sizeof(Resp{})},
+	} {
+		if got := c.request >> 16 & 0x3fff; got != c.size {
+			t.Errorf("%s: the request carries %d bytes, the structure has %d", name, got, c.size)
+		}
+	}
+	if got := unsafe.Offsetof(Notif{}.Data) + unsafe.Offsetof(Data{}.Args); got != 32 {
+		t.Errorf("arguments at %d, want 32", got)
+	}
+}
+
+func TestListenerRefusedOutside(t *testing.T) {
+	if errno := ListenerRefused(); errno != unix.EFAULT {
+		t.Errorf("outside of a jail: got %v, want EFAULT", errno)
+	}
+}
+
+func TestNofile(t *testing.T) {
+	before, err := Nofile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Nofile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.Max != again.Max {
+		t.Errorf("hard limit %d, then %d", before.Max, again.Max)
+	}
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil || now.Cur != now.Max {
+		t.Errorf("afterwards the limit is %+v, %v; want it raised", now, err)
+	}
+}

@@ -1,0 +1,98 @@
+// Package interpose makes the kernel ask before a program uses a socket, and
+// does what was answered.
+//
+// A program started with Start runs under a seccomp filter that traps connect,
+// bind, listen, sendto with an address, sendmsg and sendmmsg. For each trapped
+// call the Supervisor duplicates the socket once, copies the address once,
+// asks a Policy about the copy, and performs the call itself on the duplicate
+// with the copy. What the program changes in its memory or its descriptor table
+// meanwhile has no effect.
+//
+//	p, err := interpose.Start(&interpose.Command{Path: "/usr/bin/curl", Args: args})
+//	s := interpose.NewSupervisor(p.TakeListener(), policy, nil)
+//	err = s.Serve(ctx)
+//
+// Anything that cannot be read, decoded or decided fails with EACCES and
+// touches no other call. The package knows no rules and asks no person; see
+// seccomp_unotify(2) for the mechanism.
+package interpose
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"strconv"
+)
+
+// Verdict is a policy's answer. Its zero value denies.
+type Verdict uint8
+
+// The answers of a policy.
+const (
+	Deny  Verdict = iota // the call fails with EACCES
+	Allow                // the call is performed
+	Wait                 // only from Check: Decide has to be asked
+)
+
+// Op says what a call does with its address.
+type Op uint8
+
+// What calls do.
+const (
+	Connect Op = iota // set a peer
+	Send              // send to an address of this message's own
+	Listen            // receive what others start; the address is the local one
+)
+
+// Network is what an address belongs to.
+type Network uint8
+
+// The networks that can be decided about; a socket of any other is refused.
+const (
+	TCP Network = iota + 1
+	UDP
+	ICMP
+	Unix
+)
+
+// Call is what a policy decides about.
+type Call struct {
+	TID     int // the calling thread, in the supervisor's pid namespace
+	Op      Op
+	Network Network
+	Addr    netip.AddrPort // of TCP, UDP, ICMP: as the program wrote it
+	Path    string         // of Unix: the socket's resolved path, or '@' and an abstract name
+	File    File           // of Unix with a path: the socket's inode
+}
+
+// File identifies an inode.
+type File struct {
+	Dev, Ino uint64
+}
+
+// PID returns the process of the calling thread, or 0 when it is gone.
+func (c *Call) PID() int {
+	st, err := readStatus(c.TID)
+	if err != nil {
+		return 0
+	}
+	return st.tgid
+}
+
+// Exe returns the path of the calling executable as the kernel names it, or "".
+func (c *Call) Exe() string {
+	s, err := os.Readlink("/proc/" + strconv.Itoa(c.TID) + "/exe")
+	if err != nil {
+		return ""
+	}
+	return s
+}
+
+// Policy decides. Its methods are called from several goroutines.
+type Policy interface {
+	// Check answers at once; it must not block.
+	Check(*Call) Verdict
+	// Decide is asked when Check said Wait. It may take its time; when ctx
+	// ends the caller has gone and the answer does not matter.
+	Decide(context.Context, *Call) Verdict
+}

@@ -1,0 +1,94 @@
+package interpose
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// poller waits for many descriptors with one thread.
+type poller struct {
+	epfd, wake int
+	done       chan struct{}
+
+	mu      sync.Mutex
+	waiters map[int32]chan struct{}
+}
+
+func newPoller() (*poller, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		unix.Close(epfd)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	p := &poller{epfd: epfd, wake: wake, done: make(chan struct{}), waiters: make(map[int32]chan struct{})}
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)}); err != nil {
+		unix.Close(epfd)
+		unix.Close(wake)
+		return nil, fmt.Errorf("epoll_ctl: %w", err)
+	}
+	go p.run()
+	return p, nil
+}
+
+func (p *poller) run() {
+	defer close(p.done)
+	events := make([]unix.EpollEvent, 64)
+	for {
+		n, err := unix.EpollWait(p.epfd, events, -1)
+		if err != nil && err != unix.EINTR {
+			return
+		}
+		for _, e := range events[:max(n, 0)] {
+			if e.Fd == int32(p.wake) {
+				return
+			}
+			p.mu.Lock()
+			if c, ok := p.waiters[e.Fd]; ok {
+				delete(p.waiters, e.Fd)
+				close(c)
+			}
+			p.mu.Unlock()
+		}
+	}
+}
+
+// writable waits until fd can be written to, or has failed. It returns ctx's
+// error when ctx ends first.
+func (p *poller) writable(ctx context.Context, fd int) error {
+	c := make(chan struct{})
+	p.mu.Lock()
+	p.waiters[int32(fd)] = c
+	p.mu.Unlock()
+	// The description stays open in the program after our close, so that
+	// the kernel would not take it out by itself.
+	defer func() {
+		p.mu.Lock()
+		delete(p.waiters, int32(fd))
+		p.mu.Unlock()
+		_ = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+	}()
+	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: int32(fd)}
+	if err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *poller) close() {
+	_, _ = unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	<-p.done
+	unix.Close(p.wake)
+	unix.Close(p.epfd)
+}

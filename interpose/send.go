@@ -1,0 +1,387 @@
+package interpose
+
+import (
+	"context"
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/interpose/internal/sys"
+	"github.com/netjail/netjail/interpose/sockaddr"
+)
+
+// Limits of what is copied for one message. The kernel's own limits on
+// datagrams and control messages are lower unless an administrator raised them.
+const (
+	maxDatagram = 16 << 20
+	maxControl  = 256 << 10
+	chunk       = 256 << 10 // of a stream
+	maxMessages = 1024      // UIO_MAXIOV, which bounds sendmmsg
+)
+
+// message is one message to send: copies of everything but its data, which
+// nothing is decided by.
+type message struct {
+	name    []byte
+	data    []sockaddr.Iovec
+	control []byte
+	flags   int
+}
+
+// sendto handles sendto(fd, buf, len, flags, addr, addrlen). The filter traps
+// it only with an address.
+func (k *call) sendto() result {
+	if r, ok := k.open(k.int(0)); !ok {
+		return r
+	}
+	errno := k.inspect()
+	var buf [sockaddr.MaxLen]byte
+	var addr []byte
+	if errno == 0 {
+		addr, errno = k.readAddr(k.arg(4), k.int(5), &buf)
+	}
+	if errno == 0 && len(addr) == 0 && k.socket.domain != unix.AF_UNIX && k.socket.typ == unix.SOCK_DGRAM {
+		errno = unix.EINVAL // an address of no length, not the absence of one
+	}
+	if errno != 0 {
+		return k.ifValid(errno)
+	}
+	m := &message{name: addr, data: []sockaddr.Iovec{{Base: k.arg(1), Len: k.arg(2)}}, flags: k.int(3)}
+	return k.deliver(m)
+}
+
+// sendmsg handles sendmsg(fd, msg, flags).
+func (k *call) sendmsg() result {
+	if r, ok := k.open(k.int(0)); !ok {
+		return r
+	}
+	if errno := k.inspect(); errno != 0 {
+		return k.ifValid(errno)
+	}
+	if k.ownSend() {
+		return k.decideLocal(func() result { return result{proceed: true} })
+	}
+	m, errno := k.readMessage(k.arg(1), k.int(2))
+	if errno != 0 {
+		return k.ifValid(errno)
+	}
+	return k.deliver(m)
+}
+
+// ownSend says that the kernel may perform a send itself, so that the peer
+// sees the sender's own credentials. An AF_UNIX stream or packet socket has one
+// peer, whatever the message says; and a process with one thread shares its
+// descriptor table with nobody, because the filter lets nobody make such a
+// table: the descriptor cannot be another one when the kernel looks at it.
+func (k *call) ownSend() bool {
+	s := &k.socket
+	if s.domain != unix.AF_UNIX || s.typ == unix.SOCK_DGRAM {
+		return false
+	}
+	st, err := readStatus(k.tid())
+	return err == nil && st.threads == 1 && st.tgid == k.tid()
+}
+
+// readMessage copies a message header, the name, the vectors and the control
+// messages, once each, in the order of ___sys_sendmsg in net/socket.c.
+func (k *call) readMessage(at uint64, flags int) (*message, unix.Errno) {
+	var head [sockaddr.MsghdrLen]byte
+	if errno := k.read(at, head[:]); errno != 0 {
+		return nil, errno
+	}
+	h, errno := sockaddr.ParseMsghdr(head[:])
+	if errno != 0 {
+		return nil, errno
+	}
+	m := &message{flags: flags}
+	if h.NameLen > 0 {
+		m.name = make([]byte, h.NameLen)
+		if errno := k.read(h.Name, m.name); errno != 0 {
+			return nil, errno
+		}
+	}
+	vectors := make([]byte, h.IovLen*sockaddr.IovecLen)
+	if errno := k.read(h.Iov, vectors); errno != 0 {
+		return nil, errno
+	}
+	if m.data, errno = sockaddr.ParseIovecs(vectors); errno != 0 {
+		return nil, errno
+	}
+	if h.ControlLen > maxControl {
+		return nil, unix.ENOBUFS
+	}
+	m.control = make([]byte, h.ControlLen)
+	return m, k.read(h.Control, m.control)
+}
+
+// deliver decides about one message and sends it.
+func (k *call) deliver(m *message) result {
+	s := &k.socket
+	send := func() result { return k.transmit(m) }
+	if s.kernelOnly() {
+		if len(m.control) > 0 {
+			return k.ifValid(unix.EPERM)
+		}
+		return k.decideLocal(send)
+	}
+	network, ok := s.network()
+	switch {
+	case !ok:
+		return k.ifValid(unix.EACCES)
+	case len(m.name) == 0 || s.typ != unix.SOCK_DGRAM:
+		// To the peer that a connect was decided about; the kernel looks at
+		// no name but a datagram's. MSG_FASTOPEN does not get here.
+		return k.decideLocal(send)
+	case network == Unix:
+		c, to, errno := k.unixPeer(Send, m.name)
+		if errno != 0 {
+			return k.ifValid(errno)
+		}
+		m.name = to
+		return k.decide(c, send)
+	}
+	to, ok, errno := s.peer(Send, m.name)
+	switch {
+	case errno != 0:
+		return k.ifValid(errno)
+	case !ok:
+		// As if there were no name; so there is none, should the socket
+		// become one to which it is one.
+		m.name = nil
+		return k.decideLocal(send)
+	}
+	return k.decide(&Call{Op: Send, Network: network, Addr: to}, send)
+}
+
+// transmit sends a message on the duplicate.
+func (k *call) transmit(m *message) result {
+	control, rights, errno := k.control(m.control)
+	defer func() {
+		for _, fd := range rights {
+			sys.Close(fd)
+		}
+	}()
+	if errno != 0 {
+		return k.ifValid(errno)
+	}
+	t := transfer{k: k, m: m, control: control, rest: m.data}
+	r := t.step()
+	if r.later != nil && len(rights) > 0 {
+		// The descriptors must stay open until they are sent.
+		later, kept := r.later, rights
+		rights = nil
+		r.later = func(ctx context.Context) result {
+			defer func() {
+				for _, fd := range kept {
+					sys.Close(fd)
+				}
+			}()
+			return later(ctx)
+		}
+	}
+	return r
+}
+
+// transfer is a message on its way: a stream takes it in pieces.
+type transfer struct {
+	k       *call
+	m       *message
+	control []byte
+	rest    []sockaddr.Iovec
+	sent    int
+}
+
+// step sends what the socket takes now. What is left for a socket in blocking
+// mode is sent later.
+func (t *transfer) step() result {
+	errno := t.push()
+	if errno == 0 && (len(t.rest) == 0 || t.sent == 0) {
+		return result{val: int64(t.sent)}
+	}
+	blocking := !t.k.socket.nonblock && t.m.flags&unix.MSG_DONTWAIT == 0
+	if (errno == 0 || errno == unix.EAGAIN) && (blocking || errno == 0) {
+		return result{later: t.finish}
+	}
+	return t.result(errno)
+}
+
+// result reports progress rather than an error, as the kernel does.
+func (t *transfer) result(errno unix.Errno) result {
+	if t.sent > 0 || errno == 0 {
+		return result{val: int64(t.sent)}
+	}
+	k := t.k
+	if errno == unix.EPIPE && k.socket.typ == unix.SOCK_STREAM && t.m.flags&unix.MSG_NOSIGNAL == 0 {
+		// The kernel signals whoever calls, which was not the program.
+		if st, err := readStatus(k.tid()); err == nil && k.valid() {
+			sys.Tgkill(st.tgid, k.tid(), unix.SIGPIPE)
+		}
+	}
+	return fail(errno)
+}
+
+// finish sends the rest, waiting for room as long as the socket may.
+func (t *transfer) finish(ctx context.Context) result {
+	wait, cancel := t.k.sendTimeout(ctx)
+	defer cancel()
+	blocking := !t.k.socket.nonblock && t.m.flags&unix.MSG_DONTWAIT == 0
+	for {
+		errno := t.push()
+		switch {
+		case errno == 0 && len(t.rest) == 0:
+			return t.result(0)
+		case errno == 0:
+		case errno != unix.EAGAIN || !blocking:
+			return t.result(errno)
+		default:
+			err := t.k.room(wait)
+			if r, over := t.k.over(ctx); over && t.sent == 0 {
+				return r
+			}
+			if err != nil {
+				return t.result(unix.EAGAIN)
+			}
+		}
+	}
+}
+
+// push sends one piece: all of a datagram, a part of a stream.
+func (t *transfer) push() unix.Errno {
+	k := t.k
+	total := sockaddr.Total(t.rest)
+	whole := k.socket.typ != unix.SOCK_STREAM
+	if whole && total > maxDatagram {
+		return unix.EMSGSIZE
+	}
+	n := total
+	if !whole {
+		n = min(n, chunk)
+	}
+	data, errno := k.gather(t.rest, n)
+	if errno != 0 {
+		return errno
+	}
+	const drop = unix.MSG_ZEROCOPY // its completion is meant for the sender's own pages
+	flags := t.m.flags&^drop | unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	sent, errno := sys.Sendmsg(k.socket.fd, data, t.m.name, t.control, flags)
+	if errno != 0 {
+		return errno
+	}
+	t.control = nil
+	t.sent += sent
+	if whole {
+		t.rest = nil
+		return 0
+	}
+	t.rest = skip(t.rest, sent)
+	return 0
+}
+
+// gather copies n bytes of the caller's memory.
+func (k *call) gather(v []sockaddr.Iovec, n int) ([]byte, unix.Errno) {
+	if cap(k.buf) < n {
+		k.buf = make([]byte, n)
+	}
+	b := k.buf[:n]
+	for at := 0; at < n; v = v[1:] {
+		part := b[at:min(n, at+int(v[0].Len))]
+		if errno := k.read(v[0].Base, part); errno != 0 {
+			return nil, errno
+		}
+		at += len(part)
+	}
+	return b, 0
+}
+
+// skip returns v without its first n bytes.
+func skip(v []sockaddr.Iovec, n int) []sockaddr.Iovec {
+	for len(v) > 0 && uint64(n) >= v[0].Len {
+		n -= int(v[0].Len)
+		v = v[1:]
+	}
+	if len(v) == 0 {
+		return nil
+	}
+	rest := append([]sockaddr.Iovec(nil), v...)
+	rest[0].Base += uint64(n)
+	rest[0].Len -= uint64(n)
+	return rest
+}
+
+// sendmmsg handles sendmmsg(fd, vec, vlen, flags): each message has a verdict
+// of its own, and the first that fails ends the call.
+func (k *call) sendmmsg() result {
+	if r, ok := k.open(k.int(0)); !ok {
+		return r
+	}
+	if errno := k.inspect(); errno != 0 {
+		return k.ifValid(errno)
+	}
+	if k.ownSend() {
+		return k.decideLocal(func() result { return result{proceed: true} })
+	}
+	v := vector{k: k, n: int(min(uint32(k.arg(2)), maxMessages))}
+	return v.next()
+}
+
+// vector is a sendmmsg on its way.
+type vector struct {
+	k     *call
+	n, at int
+}
+
+// next sends messages until one fails or has to wait.
+func (v *vector) next() result {
+	k := v.k
+	for v.at < v.n {
+		m, errno := k.readMessage(v.header(), k.int(3))
+		r := fail(errno)
+		if errno == 0 {
+			r = k.deliver(m)
+		}
+		if r.later != nil {
+			return v.wait(r)
+		}
+		if last, end := v.account(r); end {
+			return last
+		}
+	}
+	return result{val: int64(v.at)}
+}
+
+func (v *vector) header() uint64 { return v.k.arg(1) + uint64(v.at)*sockaddr.MmsghdrLen }
+
+// wait finishes one message and goes on with the others.
+func (v *vector) wait(r result) result {
+	later := r.later
+	return result{later: func(ctx context.Context) result {
+		r := later(ctx)
+		if r.later != nil {
+			return v.wait(r)
+		}
+		if last, end := v.account(r); end {
+			return last
+		}
+		return v.next()
+	}}
+}
+
+// account notes the outcome of a message. An error behind the first message
+// is dropped, see sendmmsg(2).
+func (v *vector) account(r result) (last result, end bool) {
+	if r.abandoned || r.proceed {
+		return r, true
+	}
+	if r.errno == 0 {
+		var length [4]byte
+		binary.NativeEndian.PutUint32(length[:], uint32(r.val))
+		if _, r.errno = sys.ProcessVMWritev(v.k.tid(), uintptr(v.header()+sockaddr.MsgLenAt), length[:]); r.errno == 0 {
+			v.at++
+			return result{}, false
+		}
+	}
+	if v.at > 0 {
+		return result{val: int64(v.at)}, true
+	}
+	return r, true
+}

@@ -1,0 +1,80 @@
+package interpose
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// status is what /proc/TID/status says of a thread, see proc_pid_status(5).
+type status struct {
+	tgid, threads   int
+	umask           int
+	pending, shared uint64 // signals pending for the thread, and for its process
+	blocked         uint64
+	ignored, caught uint64
+	effective       uint64 // capabilities
+}
+
+func readStatus(tid int) (status, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
+	if err != nil {
+		return status{}, err
+	}
+	return parseStatus(b)
+}
+
+// parseStatus decodes the fields named in status. A file without them, or with
+// others than numbers in them, is an error: nothing is assumed of a thread.
+func parseStatus(b []byte) (status, error) {
+	var st status
+	var tgid, threads, umask uint64
+	fields := map[string]struct {
+		to   *uint64
+		base int
+	}{
+		"Tgid": {&tgid, 10}, "Threads": {&threads, 10}, "Umask": {&umask, 8},
+		"SigPnd": {&st.pending, 16}, "ShdPnd": {&st.shared, 16}, "SigBlk": {&st.blocked, 16},
+		"SigIgn": {&st.ignored, 16}, "SigCgt": {&st.caught, 16}, "CapEff": {&st.effective, 16},
+	}
+	missing := len(fields)
+	for line := range bytes.Lines(b) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		f, ok := fields[string(name)]
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseUint(string(bytes.TrimSpace(value)), f.base, 64)
+		if err != nil {
+			return status{}, fmt.Errorf("parse status: %s: %w", name, err)
+		}
+		*f.to = v
+		missing--
+	}
+	if missing != 0 {
+		return status{}, fmt.Errorf("parse status: %d fields missing", missing)
+	}
+	st.tgid, st.threads, st.umask = int(tgid), int(threads), int(umask)
+	return st, nil
+}
+
+func sigset(signals ...unix.Signal) uint64 {
+	var s uint64
+	for _, sig := range signals {
+		s |= 1 << (sig - 1)
+	}
+	return s
+}
+
+// harmless signals do nothing unless they are caught, see signal(7).
+var harmless = sigset(unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH)
+
+// due returns, of the thread's own and of its process's pending signals, those
+// that would interrupt a call: neither blocked nor ignored.
+func (st *status) due() (own, process uint64) {
+	can := ^st.blocked &^ st.ignored &^ (harmless &^ st.caught)
+	return st.pending & can, st.shared & can
+}

@@ -1,0 +1,271 @@
+package interpose
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/interpose/filter"
+	"github.com/netjail/netjail/interpose/internal/sys"
+)
+
+// Limits of one supervisor. Beyond them calls are denied.
+const (
+	maxReceivers = 64
+	maxWaiting   = 4096
+)
+
+// Supervisor answers the trapped calls of one jail.
+type Supervisor struct {
+	listener int
+	policy   Policy
+	log      *slog.Logger
+	threads  bool // pidfd_open knows PIDFD_THREAD
+
+	poll  func() (*poller, error) // made when a call has to wait for the first time
+	binds func() *binder          // made when a path is bound for the first time
+	watch watch
+
+	// toggle is held while O_NONBLOCK is set on a description that is the
+	// program's as well, so that nobody takes our flag for its own.
+	toggle sync.Mutex
+	// names is held while a socket gets a local address, and while a listen
+	// that was decided about is performed, so that nothing comes between.
+	names sync.Mutex
+
+	idle, receivers atomic.Int32
+	answered        atomic.Uint64 // calls, by receivers
+	stuck           chan struct{} // wakes relieve
+	relieving       atomic.Bool
+	waiting, wg     sync.WaitGroup // goroutines of calls, and of the rest
+	handing         handover
+	adopted         []Pending
+}
+
+// NewSupervisor returns a supervisor for listener, which it owns from then on.
+// A nil log discards.
+func NewSupervisor(listener int, p Policy, log *slog.Logger) *Supervisor {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Supervisor{listener: listener, policy: p, log: log, threads: pidfdThread(), stuck: make(chan struct{}, 1)}
+}
+
+// pidfdThread probes for PIDFD_THREAD.
+func pidfdThread() bool {
+	fd, errno := sys.PidfdOpen(unix.Getpid(), sys.PidfdThread)
+	if errno == 0 {
+		sys.Close(fd)
+	}
+	return errno == 0
+}
+
+// Serve answers calls until no process is left under the filter, which is no
+// error, or until ctx ends. It closes the listener: calls after that fail with
+// ENOSYS.
+func (s *Supervisor) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var p *poller
+	s.poll = sync.OnceValues(func() (_ *poller, err error) {
+		p, err = newPoller()
+		return p, err
+	})
+	s.binds = sync.OnceValue(func() *binder { return newBinder(ctx) })
+	s.watch.start(ctx, s.listener)
+	s.handleAdopted(ctx)
+	s.receivers.Store(1)
+	go s.receive(ctx)
+	s.wg.Go(func() { s.relieve(ctx) })
+
+	err := s.untilEmpty(ctx)
+	cancel()
+	s.watch.close()
+	s.waiting.Wait()
+	s.wg.Wait()
+	if p != nil {
+		p.close()
+	}
+	// A receiver may still be inside the ioctl, where only the end of the
+	// filter wakes it, and on old kernels not even that: the descriptor
+	// stays open for it, and the process is about to end.
+	if s.receivers.Load() == 0 {
+		sys.Close(s.listener)
+	}
+	return err
+}
+
+// untilEmpty waits until the listener hangs up: nobody runs under it any more.
+func (s *Supervisor) untilEmpty(ctx context.Context) error {
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
+	defer func() {
+		if stop() {
+			sys.Close(wake)
+		}
+	}()
+	fds := []unix.PollFd{{Fd: int32(s.listener)}, {Fd: int32(wake), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return fmt.Errorf("poll listener: %w", err)
+		}
+		switch {
+		case fds[0].Revents&(unix.POLLHUP|unix.POLLNVAL) != 0:
+			return nil
+		case ctx.Err() != nil:
+			return nil
+		}
+	}
+}
+
+// relieveAfter is how long a call may hold its receiver up before another one
+// takes the calls behind it.
+const relieveAfter = 5 * time.Millisecond
+
+// relieve starts another receiver when none is idle and none makes progress: a
+// page with an address may be a file system of the program's own making, and
+// must hold up nothing but the call that it belongs to.
+func (s *Supervisor) relieve(ctx context.Context) {
+	for {
+		select {
+		case <-s.stuck:
+		case <-ctx.Done():
+			return
+		}
+		for s.idle.Load() == 0 && ctx.Err() == nil && s.receivers.Load() < maxReceivers {
+			before := s.answered.Load()
+			time.Sleep(relieveAfter)
+			if s.idle.Load() == 0 && s.answered.Load() == before {
+				s.receivers.Add(1)
+				go s.receive(ctx)
+				break
+			}
+		}
+		s.relieving.Store(false)
+	}
+}
+
+// receive takes calls and answers them, on a thread of its own: a change of
+// thread between RECV and SEND costs more than all the rest.
+func (s *Supervisor) receive(ctx context.Context) {
+	runtime.LockOSThread()
+	s.handing.enter()
+	defer s.handing.leave()
+	defer s.receivers.Add(-1)
+	var n sys.Notif
+	k := new(call)
+	for {
+		s.idle.Add(1)
+		if s.handing.started.Load() {
+			return
+		}
+		errno := sys.NotifRecv(s.listener, &n)
+		idle := s.idle.Add(-1)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errno == unix.EINTR, errno == unix.ENOENT:
+			// That caller is gone. At the end of the filter RECV says so
+			// for ever: look whether it is that.
+			if s.hungUp() {
+				return
+			}
+			continue
+		case errno != 0:
+			s.log.Error("receive", "error", errno)
+			return
+		}
+		if idle == 0 && s.relieving.CompareAndSwap(false, true) {
+			s.stuck <- struct{}{}
+		}
+		if s.answer(ctx, k, &n) {
+			k = new(call) // the old one is still in use
+		}
+		s.answered.Add(1)
+		if s.idle.Load() > 0 {
+			return // another one took over meanwhile
+		}
+	}
+}
+
+func (s *Supervisor) hungUp() bool {
+	fds := []unix.PollFd{{Fd: int32(s.listener)}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&unix.POLLHUP != 0
+}
+
+// answer handles one call. It reports whether k was kept for later.
+func (s *Supervisor) answer(ctx context.Context, k *call, n *sys.Notif) (kept bool) {
+	k.reset(s, n)
+	r := s.handle(k)
+	if r.later == nil {
+		k.send(r)
+		k.close()
+		return false
+	}
+	if !s.watch.add(ctx, k) {
+		s.log.Warn("a call cannot wait", "limit", maxWaiting)
+		k.send(fail(unix.EACCES))
+		k.close()
+		return false
+	}
+	go func() {
+		defer s.waiting.Done()
+		defer k.close()
+		defer s.watch.remove(k)
+		k.send(s.finish(k, r))
+	}()
+	return true
+}
+
+// handle performs the call as far as it can without blocking. A panic denies
+// this call and nothing else.
+func (s *Supervisor) handle(k *call) (r result) {
+	defer s.contain(&r)
+	if k.n.Data.Arch != filter.Native.Audit {
+		return fail(unix.ENOSYS)
+	}
+	switch nr := uint32(k.n.Data.Nr); nr {
+	case filter.Native.Number.Connect:
+		return k.connect()
+	case filter.Native.Number.Sendto:
+		return k.sendto()
+	case filter.Native.Number.Sendmsg:
+		return k.sendmsg()
+	case filter.Native.Number.Sendmmsg:
+		return k.sendmmsg()
+	case filter.Native.Number.Bind:
+		return k.bind()
+	case filter.Native.Number.Listen:
+		return k.listen()
+	default:
+		s.log.Error("trapped a call that is not handled", "nr", nr)
+		return fail(unix.EACCES)
+	}
+}
+
+// finish performs what handle left for later, in a goroutine that may block.
+func (s *Supervisor) finish(k *call, r result) (last result) {
+	defer s.contain(&last)
+	for r.later != nil {
+		r = r.later(k.ctx)
+	}
+	return r
+}
+
+// contain turns a panic into a denial.
+func (s *Supervisor) contain(r *result) {
+	if p := recover(); p != nil {
+		s.log.Error("a handler panicked: please report this", "panic", p, "stack", string(debug.Stack()))
+		*r = fail(unix.EACCES)
+	}
+}
