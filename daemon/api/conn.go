@@ -1,0 +1,93 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// MaxLine bounds one message. A snapshot of ten thousand rules fits.
+const MaxLine = 16 << 20
+
+// writeTimeout is how long a peer may leave its messages unread.
+const writeTimeout = 5 * time.Second
+
+// ErrTooLong is a message beyond MaxLine.
+var ErrTooLong = errors.New("message too long")
+
+// Conn sends and receives messages. Send may be called from several
+// goroutines, Receive from one.
+type Conn struct {
+	c io.ReadWriteCloser
+	r *bufio.Reader
+
+	limit int
+
+	mu sync.Mutex // held while writing
+}
+
+// NewConn returns a Conn on c, which it owns, that takes messages of up to
+// limit bytes.
+func NewConn(c io.ReadWriteCloser, limit int) *Conn {
+	return &Conn{c: c, r: bufio.NewReader(c), limit: limit}
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error { return c.c.Close() }
+
+// Send writes m. A peer that does not read for a while is an error, after
+// which the connection is of no use any more.
+func (c *Conn) Send(m *Message) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d, ok := c.c.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		if err := d.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+			return err
+		}
+	}
+	if _, err = c.c.Write(append(b, '\n')); err != nil {
+		c.c.Close()
+	}
+	return err
+}
+
+// Receive reads the next message. It returns io.EOF at the end.
+func (c *Conn) Receive() (*Message, error) {
+	line, err := c.line()
+	if err != nil {
+		return nil, err
+	}
+	m := new(Message)
+	if err := json.Unmarshal(line, m); err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	return m, nil
+}
+
+func (c *Conn) line() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := c.r.ReadSlice('\n')
+		if len(line)+len(part) > c.limit {
+			return nil, ErrTooLong
+		}
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return bytes.TrimSuffix(line, []byte("\n")), nil
+		case err == io.EOF && len(line) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case err != bufio.ErrBufferFull:
+			return nil, err
+		}
+	}
+}

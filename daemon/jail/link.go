@@ -1,0 +1,183 @@
+package jail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/interpose"
+	"github.com/netjail/netjail/notifier"
+	"github.com/netjail/netjail/rules"
+)
+
+// link is a supervisor's connection to the daemon, made again when it breaks.
+type link struct {
+	s *supervisor
+
+	mu     sync.Mutex
+	client *api.Client
+}
+
+func newLink(s *supervisor) *link { return &link{s: s} }
+
+// connect connects, registers the jail and takes the rules in force.
+func (l *link) connect(ctx context.Context) error {
+	_, err := l.get(ctx)
+	return err
+}
+
+// get returns a connection that is registered.
+func (l *link) get(ctx context.Context) (*api.Client, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client != nil {
+		select {
+		case <-l.client.Done():
+		default:
+			return l.client, nil
+		}
+	}
+	c, err := api.DialOrStart(ctx, l.s.cfg.Runtime, l.event)
+	if err != nil {
+		return nil, err
+	}
+	reg := api.Registration{
+		App: l.s.cfg.App, Jail: l.s.id, Command: l.s.cfg.Args,
+		Terminal: l.s.tty != nil, Guard: guard(), Rules: l.s.policy.untilExit(),
+	}
+	if l.s.cfg.Ask {
+		reg.Bus = os.Getenv("DBUS_SESSION_BUS_ADDRESS")
+	}
+	var snap api.Snapshot
+	err = c.Ask(api.OpRegister, reg, &snap)
+	if err == nil {
+		err = l.s.policy.take(snap)
+	}
+	if err == nil {
+		err = c.Listen()
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	l.client = c
+	return c, nil
+}
+
+// guard names what stands behind the filter.
+func guard() string {
+	if interpose.Landlock() {
+		return "landlock"
+	}
+	return "strict"
+}
+
+func (l *link) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client != nil {
+		l.client.Close()
+	}
+}
+
+// event does what the daemon says without being asked.
+func (l *link) event(m *api.Message) {
+	switch m.Event {
+	case api.EventSnapshot:
+		snap, err := told[api.Snapshot](m)
+		if err == nil {
+			err = l.s.policy.take(snap)
+		}
+		if err != nil {
+			l.s.line("netjail: error: the rules that the daemon sent: " + err.Error())
+		}
+	case api.EventQuestion:
+		if q, err := told[notifier.Question](m); err == nil && l.s.tty != nil {
+			l.s.tty.show(q)
+		}
+	case api.EventClosed:
+		if c, err := told[api.Closed](m); err == nil {
+			l.s.tty.take(c.Question, reason(c.Why))
+		}
+	case api.EventTrouble:
+		if e, err := told[*api.Error](m); err == nil {
+			l.s.line("netjail: error: " + e.Text)
+			if e.Hint != "" {
+				l.s.line("netjail: hint: " + e.Hint)
+			}
+		}
+	}
+}
+
+// reason finds the error of a text that crossed the socket.
+func reason(text string) error {
+	for _, err := range []error{notifier.ErrAnswered, notifier.ErrTimeout, notifier.ErrClosed} {
+		if text == err.Error() {
+			return err
+		}
+	}
+	return nil
+}
+
+// retries bounds how often a question is put again after the daemon has gone.
+const retries = 3
+
+// ask puts a question and waits for the answer. A question that is lost with
+// its daemon is put to the next one.
+func (l *link) ask(ctx context.Context, q notifier.Question) (notifier.Answer, error) {
+	var a notifier.Answer
+	var err error
+	for try := range retries {
+		if try > 0 {
+			select {
+			case <-time.After(time.Duration(try) * 100 * time.Millisecond):
+			case <-ctx.Done():
+				return a, ctx.Err()
+			}
+		}
+		var c *api.Client
+		if c, err = l.get(ctx); err != nil {
+			continue
+		}
+		if err = c.Call(ctx, api.OpAsk, q, &a); !errors.Is(err, api.ErrClosed) {
+			return a, err
+		}
+	}
+	return notifier.Answer{Verdict: rules.Deny}, err
+}
+
+// succeed names the process that will supervise the jail next.
+func (l *link) succeed(pid int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), handOverTimeout)
+	defer cancel()
+	c, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Call(ctx, api.OpSucceed, pid, nil)
+}
+
+// answer tells the daemon what was answered on the terminal.
+func (l *link) answer(a api.TerminalAnswer) {
+	l.mu.Lock()
+	c := l.client
+	l.mu.Unlock()
+	if c != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = c.Call(ctx, api.OpTerminal, a, nil) // too late is no error
+	}
+}
+
+// told decodes what the daemon sent.
+func told[T any](m *api.Message) (v T, err error) {
+	if err = json.Unmarshal(m.Data, &v); err != nil {
+		err = fmt.Errorf("decode %s: %w", m.Event, err)
+	}
+	return v, err
+}

@@ -1,0 +1,386 @@
+package jail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/interpose"
+	"github.com/netjail/netjail/notifier"
+	"github.com/netjail/netjail/rules"
+)
+
+// policy decides about calls by rules, and asks about what they leave open.
+type policy struct {
+	cfg  *Config
+	own  []rules.Rule // of this run's flags
+	jail string
+	link *link
+	say  func(string)
+
+	inForce atomic.Pointer[force]
+
+	socket  string // the daemon's
+	inodes  inodes
+	reports reports
+}
+
+// force is what decides, replaced as a whole.
+type force struct {
+	set   *rules.Set
+	names *names
+	exe   bool // some rule speaks of an executable
+	rules []rules.Rule
+}
+
+var _ interpose.Policy = (*policy)(nil)
+
+func newPolicy(cfg *Config, jail string, say func(string)) (*policy, error) {
+	own, err := api.ToRules(cfg.Rules)
+	if err != nil {
+		return nil, err
+	}
+	for i := range own {
+		own[i].Run = true
+	}
+	return &policy{cfg: cfg, own: own, jail: jail, say: say, socket: api.SocketPath(cfg.Runtime)}, nil
+}
+
+// take puts the daemon's rules and the run's own in force.
+func (p *policy) take(snap api.Snapshot) error {
+	list, err := api.ToRules(snap.Rules)
+	if err != nil {
+		return err
+	}
+	all := append(slices.Clone(p.own), list...)
+	old := p.inForce.Load()
+	f := &force{set: rules.NewSet(all), rules: list}
+	for i := range all {
+		f.exe = f.exe || all[i].Exe != ""
+	}
+	var known *names
+	if old != nil {
+		known = old.names
+	}
+	f.names = resolve(all, known)
+	p.inForce.Store(f)
+	p.inodes.look([]string{p.socket}, true)
+	p.inodes.look(brokers(), false)
+	return nil
+}
+
+// untilExit returns the rules that end with this jail, for a daemon that has
+// not heard of them.
+func (p *policy) untilExit() []api.Rule {
+	f := p.inForce.Load()
+	if f == nil {
+		return nil
+	}
+	var list []rules.Rule
+	for _, r := range f.rules {
+		if r.Jail == p.jail {
+			list = append(list, r)
+		}
+	}
+	return api.FromRules(list)
+}
+
+// Check answers what rules speak of.
+func (p *policy) Check(c *interpose.Call) interpose.Verdict {
+	f := p.inForce.Load()
+	if f == nil {
+		return interpose.Deny
+	}
+	r := p.request(f, c)
+	if r.Unix == "" && !f.names.ready() {
+		return interpose.Wait
+	}
+	return p.check(f, c, &r)
+}
+
+// check decides by rules. A refusal that has to be told of is left for later:
+// a line on the terminal may block.
+func (p *policy) check(f *force, c *interpose.Call, r *rules.Request) interpose.Verdict {
+	v, refused := p.decide(f, c, r)
+	if v == interpose.Deny && !refused.silent && p.reports.untold(r.Destination()) {
+		return interpose.Wait
+	}
+	return v
+}
+
+// refusal says why a request is denied.
+type refusal struct {
+	why    string
+	by     *rules.Rule // nil: no rule
+	silent bool        // nobody is told
+}
+
+// decide answers Wait where people have to be asked.
+func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
+	d := f.set.Decide(r, time.Now())
+	if r.Unix != "" && p.reserved(c, d.Rule) {
+		return interpose.Deny, refusal{why: "netjail keeps programs from this socket"}
+	}
+	switch d.Verdict {
+	case rules.Allow:
+		return interpose.Allow, refusal{}
+	case rules.Ask:
+		if r.Unix == "" && r.Op != rules.Listen && r.Addr.Port() == 0 && r.Proto != rules.ICMP {
+			// An answer would cover every port. getaddrinfo connects there
+			// to sort addresses, and gets by without: not worth a line.
+			return interpose.Deny, refusal{silent: true}
+		}
+		if p.cfg.Ask {
+			return interpose.Wait, refusal{}
+		}
+		return interpose.Deny, refusal{why: "nobody has decided, and nobody is to be asked"}
+	}
+	return interpose.Deny, refusal{why: d.Why, by: d.Rule}
+}
+
+// request is what a call wants, in the words of rules.
+func (p *policy) request(f *force, c *interpose.Call) rules.Request {
+	r := rules.Request{App: p.cfg.App, Op: operations[c.Op], Proto: protocols[c.Network], Unix: c.Path}
+	if c.Network != interpose.Unix {
+		r.Addr = c.Addr
+		if c.Op != interpose.Listen {
+			r.Addr = rules.Canonical(zoned(c.Addr))
+		} else {
+			r.Addr = netip.AddrPortFrom(c.Addr.Addr().Unmap(), c.Addr.Port())
+		}
+		r.Names = f.names.of(r.Addr.Addr())
+	}
+	if f.exe {
+		r.Exe = c.Exe()
+	}
+	return r
+}
+
+var (
+	operations = map[interpose.Op]rules.Op{
+		interpose.Connect: rules.Connect, interpose.Send: rules.Send, interpose.Listen: rules.Listen,
+	}
+	protocols = map[interpose.Network]rules.Proto{
+		interpose.TCP: rules.TCP, interpose.UDP: rules.UDP, interpose.ICMP: rules.ICMP,
+	}
+)
+
+// zoned gives a scope its interface's name, which people write.
+func zoned(a netip.AddrPort) netip.AddrPort {
+	if a.Addr().Zone() == "" {
+		return a
+	}
+	return netip.AddrPortFrom(a.Addr().WithZone(interfaceName(a.Addr().Zone())), a.Port())
+}
+
+// Decide asks about what no rule speaks of, and tells of what is refused.
+func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdict {
+	f := p.inForce.Load()
+	if f == nil {
+		return interpose.Deny
+	}
+	f.names.wait(ctx)
+	if f = p.inForce.Load(); f == nil {
+		return interpose.Deny
+	}
+	r := p.request(f, c)
+	v, refused := p.decide(f, c, &r)
+	if v == interpose.Wait {
+		v, refused = p.ask(ctx, c, &r)
+	}
+	if v != interpose.Allow && !refused.silent && ctx.Err() == nil {
+		p.report(ctx, &r, refused)
+	}
+	return v
+}
+
+// ask asks people.
+func (p *policy) ask(ctx context.Context, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
+	pid := c.PID()
+	a, err := p.link.ask(ctx, notifier.Question{
+		Op: r.Op, Dest: r.Destination(), Names: r.Names, Exe: c.Exe(), PID: pid, Command: commandOf(pid),
+	})
+	var said *api.Error
+	switch {
+	case errors.As(err, &said) && said.Code == api.CodeNobody:
+		return interpose.Deny, refusal{why: "nobody has decided, and there is no terminal and no desktop to ask on"}
+	case err != nil:
+		return interpose.Deny, refusal{why: err.Error()}
+	case a.Verdict != rules.Allow:
+		return interpose.Deny, refusal{why: "answered by " + notifier.Clean(a.By, 40)}
+	}
+	return interpose.Allow, refusal{}
+}
+
+func commandOf(pid int) string {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return ""
+	}
+	for i, c := range b {
+		if c == 0 {
+			b[i] = ' '
+		}
+	}
+	return notifier.Clean(string(b), 300)
+}
+
+// reserved says whether a socket is none of a jail's business: netjail's own,
+// whatever the rules say, and those through which somebody else would use the
+// network for the program, unless a rule speaks of them.
+func (p *policy) reserved(c *interpose.Call, by *rules.Rule) bool {
+	if c.File == (interpose.File{}) {
+		return false // an abstract name
+	}
+	p.inodes.look([]string{p.socket}, true)
+	p.inodes.look(brokers(), false)
+	own, known := p.inodes.is(c.File)
+	return own || known && by == nil
+}
+
+// inodes are the sockets that a jail has no business with. They stay known
+// when a program in the jail renames them, which it may.
+type inodes struct {
+	mu    sync.Mutex
+	known map[interpose.File]bool // true: netjail's own
+}
+
+// look adds what is at paths now.
+func (n *inodes) look(paths []string, own bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil {
+		n.known = make(map[interpose.File]bool)
+	}
+	for _, path := range paths {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil {
+			f := interpose.File{Dev: st.Dev, Ino: st.Ino}
+			n.known[f] = n.known[f] || own
+		}
+	}
+}
+
+func (n *inodes) is(f interpose.File) (own, known bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	own, known = n.known[f]
+	return own, known
+}
+
+// brokers lists the sockets of services that look names up, start processes or
+// run containers for whoever asks. They are compared by inode: a program may
+// have other names for them.
+func brokers() []string {
+	list := []string{
+		"/run/nscd/socket", "/var/run/nscd/socket",
+		"/run/systemd/resolve/io.systemd.Resolve", "/run/systemd/resolve/io.systemd.Resolve.Monitor",
+		"/run/systemd/private", "/run/docker.sock", "/var/run/docker.sock",
+		"/run/containerd/containerd.sock", "/run/podman/podman.sock", "/run/crio/crio.sock",
+		"/run/libvirt/libvirt-sock", "/run/snapd.socket", "/run/snapd-snap.socket",
+		"/var/lib/lxd/unix.socket", "/var/lib/incus/unix.socket", "/run/avahi-daemon/socket",
+	}
+	user := "/run/user/" + strconv.Itoa(os.Getuid())
+	for _, base := range []string{user, os.Getenv("XDG_RUNTIME_DIR")} {
+		if base != "" {
+			list = append(list, base+"/systemd/private", base+"/docker.sock", base+"/podman/podman.sock")
+		}
+	}
+	return list
+}
+
+// reports tells of refusals, each destination once.
+type reports struct {
+	saying sync.WaitGroup
+
+	mu   sync.Mutex
+	told map[rules.Destination]bool
+}
+
+// maxReports bounds how many destinations are told of.
+const maxReports = 1000
+
+// untold says whether nobody has been told of d yet.
+func (r *reports) untold(d rules.Destination) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.told[d] && len(r.told) < maxReports
+}
+
+// tell notes that d is told of now. ok is false if it was told of before; last
+// says that no other will be.
+func (r *reports) tell(d rules.Destination) (ok, last bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.told == nil {
+		r.told = make(map[rules.Destination]bool)
+	}
+	if r.told[d] || len(r.told) >= maxReports {
+		return false, false
+	}
+	r.told[d] = true
+	return true, len(r.told) == maxReports
+}
+
+// sayTimeout is how long a call waits for the line about it to be written: it
+// comes before what the program says of its failure, unless the terminal is
+// stopped.
+const sayTimeout = time.Second
+
+// report tells of a refusal before the program sees it.
+func (p *policy) report(ctx context.Context, r *rules.Request, why refusal) {
+	dest := r.Destination()
+	ok, last := p.reports.tell(dest)
+	if !ok {
+		return
+	}
+	reason := why.why
+	if why.by != nil {
+		reason = "denied by " + origin(why.by)
+	}
+	text := fmt.Sprintf("netjail: denied: %s %s %s: %s. To allow it: %s",
+		p.cfg.App, r.Op, dest, reason, allowCommand(p.cfg.App, why.by, dest))
+	if last {
+		text += " (further refusals are not shown)"
+	}
+	written := make(chan struct{})
+	p.reports.saying.Go(func() {
+		defer close(written)
+		p.say(text)
+	})
+	select {
+	case <-written:
+	case <-time.After(sayTimeout):
+	case <-ctx.Done():
+	}
+}
+
+func allowCommand(app string, by *rules.Rule, dest rules.Destination) string {
+	if by != nil && by.Run && by.Jail == "" {
+		return "run it without that flag"
+	}
+	return notifier.Question{App: app, Dest: dest}.RuleText(rules.Allow)
+}
+
+// origin says where a rule is from.
+func origin(r *rules.Rule) string {
+	switch {
+	case r.Source.File != "":
+		return fmt.Sprintf("%s:%d", r.Source.File, r.Source.Line)
+	case r.Jail != "":
+		return "an answer that holds until exit"
+	case r.Run:
+		return "--deny " + r.Dest.String()
+	}
+	return "a rule"
+}

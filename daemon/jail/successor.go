@@ -1,0 +1,144 @@
+package jail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/interpose"
+)
+
+// handOverTimeout bounds how long a supervisor waits for its successor.
+const handOverTimeout = 5 * time.Second
+
+// heir is the channel to a successor, from before there is one.
+type heir struct {
+	ours   *os.File
+	theirs int
+}
+
+// inheritance is what a successor is told. It reads it in two parts: the calls
+// follow when it is ready to answer them.
+type inheritance struct {
+	Config Config `json:"config"`
+	ID     string `json:"id"`
+}
+
+func newHeir() (*heir, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return &heir{os.NewFile(uintptr(pair[0]), "successor"), pair[1]}, nil
+}
+
+// limit bounds every read and write on our side.
+func (h *heir) limit(d time.Duration) error {
+	tv := unix.NsecToTimeval(d.Nanoseconds())
+	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
+		if err := unix.SetsockoptTimeval(int(h.ours.Fd()), unix.SOL_SOCKET, option, &tv); err != nil {
+			return fmt.Errorf("setsockopt: %w", err)
+		}
+	}
+	return nil
+}
+
+// handOver gives the jail to a successor, which has been started. Without one
+// the jail has no network any more, and a line says so.
+func (s *supervisor) handOver(h *heir) {
+	unix.Close(h.theirs) // its copy is its own by now
+	defer h.ours.Close()
+	err := s.link.succeed(s.process.Keeper())
+	if err == nil {
+		err = h.limit(handOverTimeout)
+	}
+	if err == nil {
+		err = json.NewEncoder(h.ours).Encode(inheritance{s.cfg, s.id})
+	}
+	if err == nil {
+		var ready bool
+		err = json.NewDecoder(h.ours).Decode(&ready)
+	}
+	if err == nil {
+		calls := s.serving.HandOver()
+		err = json.NewEncoder(h.ours).Encode(calls)
+	}
+	if err != nil {
+		s.line(fmt.Sprintf("netjail: error: what %s left behind has no network any more: %v", s.cfg.App, err))
+	}
+}
+
+// Succeed is the life of a process that was started as SuccessorName. It
+// supervises until the jail is empty.
+func Succeed() error {
+	// Nobody stops a supervisor but its jail, by ending.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	listener, channel, err := interpose.Inherit()
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(channel), "predecessor")
+	defer f.Close()
+	dec := json.NewDecoder(f)
+	var in inheritance
+	if err := dec.Decode(&in); err != nil {
+		return fmt.Errorf("read the inheritance: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s, err := newSupervisor(in.Config, in.ID, nil)
+	if err != nil {
+		return err
+	}
+	if err := s.link.connect(ctx); err != nil {
+		return err
+	}
+	defer s.link.close()
+	if err := letGo(); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(f).Encode(true); err != nil {
+		return err
+	}
+	var calls []interpose.Pending
+	// A predecessor that was killed meanwhile has no calls to give.
+	if err := dec.Decode(&calls); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the calls: %w", err)
+	}
+	go reap()
+	serving := interpose.NewSupervisor(listener, s.policy, nil)
+	serving.Adopt(calls)
+	return serving.Serve(ctx)
+}
+
+// letGo closes what was inherited from the program's start: a pipe that the
+// program closes must not stay open here.
+func letGo() error {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	defer unix.Close(null)
+	for fd := range 3 {
+		if err := unix.Dup3(null, fd, 0); err != nil {
+			return fmt.Errorf("dup3: %w", err)
+		}
+	}
+	return unix.Chdir("/") // pins no file system
+}
+
+// reap waits for what is left to a subreaper, until there is nothing.
+func reap() {
+	for {
+		if _, err := unix.Wait4(-1, nil, unix.WALL, nil); err != nil && err != unix.EINTR {
+			return
+		}
+	}
+}

@@ -1,0 +1,305 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/notifier"
+	"github.com/netjail/netjail/notifier/desktop"
+	"github.com/netjail/netjail/rules"
+)
+
+// jail is a supervisor's connection.
+type jail struct {
+	reg     api.Registration
+	pid     int // of the supervisor
+	heir    int // process id of its successor; 0: none has been named
+	started time.Time
+	conn    *api.Conn
+	tty     *terminal // nil: nobody to ask there
+
+	push sync.Mutex // held while a snapshot is made and sent, so that the newest comes last
+}
+
+// register makes a connection a supervisor's, and answers with the rules.
+func (s *server) register(c *api.Conn, m *api.Message, pid int) (*jail, error) {
+	reg, err := decode[api.Registration](m)
+	if err != nil {
+		return nil, err
+	}
+	if err := rules.CheckAppName(reg.App); err != nil {
+		return nil, invalid(err)
+	}
+	if reg.Jail == "" {
+		return nil, invalid(errors.New("a jail needs an id"))
+	}
+	if err := s.store.trouble(); err != nil {
+		return nil, err
+	}
+	kept, err := api.ToRules(reg.Rules)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	for _, r := range kept {
+		if r.Jail == reg.Jail {
+			if _, err := s.store.add(r); err != nil {
+				return nil, err
+			}
+		}
+	}
+	j := &jail{reg: reg, pid: pid, started: time.Now(), conn: c}
+	if reg.Terminal {
+		j.tty = &terminal{conn: c, answers: make(map[string]chan api.TerminalAnswer)}
+	}
+	s.mu.Lock()
+	s.jails[j] = struct{}{}
+	s.mu.Unlock()
+	j.push.Lock()
+	defer j.push.Unlock()
+	s.reply(c, m, s.snapshot(j), nil)
+	return j, nil
+}
+
+// leave forgets a supervisor that has gone, and its jail unless it has another.
+func (s *server) leave(j *jail) {
+	s.mu.Lock()
+	delete(s.jails, j)
+	succeeded := false
+	for o := range s.jails {
+		succeeded = succeeded || o.reg.Jail == j.reg.Jail
+	}
+	s.mu.Unlock()
+	if !succeeded {
+		s.store.forget(j.reg.Jail)
+	}
+}
+
+// succeed takes note of the process that will supervise j's jail next: the one
+// process below a supervisor that is not in its jail.
+func (s *server) succeed(j *jail, m *api.Message) error {
+	pid, err := decode[int](m)
+	if err != nil {
+		return err
+	}
+	parent, err := parentOf(pid)
+	if err != nil || parent != j.pid {
+		return invalid(fmt.Errorf("%s: %d is no child of %d", m.Op, pid, j.pid))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j.heir = pid
+	return nil
+}
+
+func (s *server) snapshot(j *jail) api.Snapshot {
+	return api.Snapshot{Rules: api.FromRules(s.store.holding(j.reg.App, j.reg.Jail))}
+}
+
+// pushTo tells a supervisor the rules that hold now.
+func (s *server) pushTo(j *jail) {
+	j.push.Lock()
+	defer j.push.Unlock()
+	if err := event(j.conn, api.EventSnapshot, s.snapshot(j)); err != nil {
+		s.log.Warn("send rules", "app", j.reg.App, "error", err)
+	}
+}
+
+// pushAll tells every supervisor, first and before it returns. No supervisor
+// holds up another one.
+func (s *server) pushAll(first *jail) {
+	s.mu.Lock()
+	for j := range s.jails {
+		if j != first {
+			s.wg.Go(func() { s.pushTo(j) })
+		}
+	}
+	s.mu.Unlock()
+	if first != nil {
+		s.pushTo(first)
+	}
+}
+
+func event(c *api.Conn, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	return c.Send(&api.Message{V: api.Version, Event: name, Data: data})
+}
+
+// ask puts a supervisor's question to people, and keeps the rule that the
+// answer asks for before it is given.
+func (s *server) ask(ctx context.Context, j *jail, m *api.Message) (any, error) {
+	q, err := decode[notifier.Question](m)
+	if err != nil {
+		return nil, err
+	}
+	q.App = j.reg.App
+	a, err := s.queue.Ask(ctx, q, s.prompters(ctx, j))
+	if errors.Is(err, notifier.ErrNobody) {
+		return nil, &api.Error{Text: err.Error(), Code: api.CodeNobody}
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, ok := ruleFor(j.reg.App, j.reg.Jail, a.Verdict, a.Dest, a.Lifetime, "prompt", time.Now())
+	if !ok {
+		return a, nil
+	}
+	if _, err := s.store.add(r); err != nil {
+		// The person has decided; what cannot be written down holds for as
+		// long as the jail runs, and the supervisor says so.
+		s.log.Error("keep a rule", "app", j.reg.App, "error", err)
+		r, _ = ruleFor(j.reg.App, j.reg.Jail, a.Verdict, a.Dest, rules.Lifetime{Kind: rules.UntilExit}, "prompt", time.Now())
+		if _, err2 := s.store.add(r); err2 != nil {
+			return nil, err2
+		}
+		e := asError(err)
+		_ = event(j.conn, api.EventTrouble, e)
+	}
+	s.pushAll(j)
+	return a, nil
+}
+
+// prompters returns whom a jail's questions can be put to.
+func (s *server) prompters(ctx context.Context, j *jail) []notifier.Prompter {
+	var list []notifier.Prompter
+	if j.reg.Bus != "" {
+		if p := s.buses.get(ctx, j.reg.Bus, s.trusted); p != nil {
+			list = append(list, p)
+		}
+	}
+	if j.tty != nil {
+		list = append(list, j.tty)
+	}
+	return list
+}
+
+// trusted says whether a process may show questions: not if it is in a jail,
+// nor if it is a supervisor, as whom the programs in its jail appear on the bus.
+func (s *server) trusted(pid int) bool {
+	if s.supervises(pid) {
+		return false
+	}
+	jailed, err := s.jailed(pid)
+	return err == nil && !jailed
+}
+
+// buses holds a prompter for each session bus that jails were started on.
+type buses struct {
+	log *slog.Logger
+
+	mu sync.Mutex
+	m  map[string]*desktop.Prompter
+}
+
+// get returns the prompter of a bus, or nil if it cannot be had.
+func (b *buses) get(ctx context.Context, address string, trust func(int) bool) *desktop.Prompter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p, ok := b.m[address]; ok {
+		select {
+		case <-p.Done():
+			p.Close()
+			delete(b.m, address)
+		default:
+			return p
+		}
+	}
+	p, err := desktop.Dial(ctx, address, b.log)
+	if err != nil {
+		b.log.Warn("no desktop to ask on", "bus", address, "error", err)
+		return nil
+	}
+	p.Trust(trust)
+	if b.m == nil {
+		b.m = make(map[string]*desktop.Prompter)
+	}
+	b.m[address] = p
+	return p
+}
+
+func (b *buses) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.m {
+		p.Close()
+	}
+}
+
+// terminal asks on the terminal that a jail was started from, through its
+// supervisor.
+type terminal struct {
+	conn *api.Conn
+
+	mu      sync.Mutex
+	answers map[string]chan api.TerminalAnswer // by question
+}
+
+var (
+	_ notifier.Prompter = (*terminal)(nil)
+	_ notifier.Updater  = (*terminal)(nil)
+)
+
+// Ask shows q until it is answered there, or ctx ends.
+func (t *terminal) Ask(ctx context.Context, q notifier.Question) (notifier.Answer, error) {
+	c := make(chan api.TerminalAnswer, 1)
+	t.mu.Lock()
+	t.answers[q.ID] = c
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		delete(t.answers, q.ID)
+		t.mu.Unlock()
+	}()
+	if err := event(t.conn, api.EventQuestion, q); err != nil {
+		return notifier.Answer{}, err
+	}
+	select {
+	case a := <-c:
+		if a.Gone {
+			return notifier.Answer{}, notifier.ErrNobody
+		}
+		return a.Answer, nil
+	case <-ctx.Done():
+		_ = event(t.conn, api.EventClosed, api.Closed{Question: q.ID, Why: context.Cause(ctx).Error()})
+		return notifier.Answer{}, ctx.Err()
+	}
+}
+
+// Update shows how many calls wait.
+func (t *terminal) Update(q notifier.Question) {
+	t.mu.Lock()
+	_, open := t.answers[q.ID]
+	t.mu.Unlock()
+	if open {
+		_ = event(t.conn, api.EventQuestion, q)
+	}
+}
+
+func (j *jail) terminalAnswer(m *api.Message) error {
+	a, err := decode[api.TerminalAnswer](m)
+	if err != nil {
+		return err
+	}
+	if j.tty == nil {
+		return &api.Error{Text: "this jail has no terminal", Code: api.CodeInvalid}
+	}
+	j.tty.mu.Lock()
+	c := j.tty.answers[a.Question]
+	j.tty.mu.Unlock()
+	if c == nil {
+		return &api.Error{Text: notifier.ErrGone.Error(), Code: api.CodeNotFound}
+	}
+	select {
+	case c <- a:
+	default: // answered already
+	}
+	return nil
+}

@@ -1,0 +1,255 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/rules"
+)
+
+// Limits on what a client may ask. Beyond them the connection ends.
+const (
+	maxRequest    = 256 << 10
+	refuseTimeout = time.Second // for the first request of a client that is refused
+	maxUnderWay   = 8192        // requests of one connection that have no reply yet
+)
+
+// converse answers one client until it leaves.
+func (s *server) converse(ctx context.Context, c *api.Conn, who peer) {
+	ctx, cancel := context.WithCancel(ctx)
+	var j *jail
+	var underWay sync.WaitGroup
+	slots := make(chan struct{}, maxUnderWay)
+	var running requests
+	defer func() {
+		cancel()
+		c.Close()
+		underWay.Wait()
+		if j != nil {
+			s.leave(j)
+		}
+	}()
+	for {
+		m, err := c.Receive()
+		if err != nil {
+			if err != io.EOF {
+				s.log.Debug("client", "pid", who.pid, "error", err)
+			}
+			return
+		}
+		if m.V != api.Version {
+			s.reply(c, m, nil, &api.Error{Text: fmt.Sprintf("version %d is not spoken here, %d is", m.V, api.Version), Hint: "run the same netjail everywhere", Code: api.CodeInvalid})
+			return
+		}
+		if m.Op == api.OpRegister {
+			if j != nil {
+				return
+			}
+			j, err = s.register(c, m, who.pid)
+			if err != nil {
+				s.reply(c, m, nil, err)
+			}
+			continue
+		}
+		if m.Op == api.OpCancel {
+			if id, err := decode[uint64](m); err == nil {
+				running.cancel(id)
+			}
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			s.log.Warn("client asks too much at once", "pid", who.pid, "limit", maxUnderWay)
+			return
+		}
+		ctx, done := running.begin(ctx, m.ID)
+		underWay.Go(func() {
+			defer func() { <-slots }()
+			defer done()
+			data, err := s.handle(ctx, j, who, m)
+			s.reply(c, m, data, err)
+		})
+	}
+}
+
+// requests are those of one connection that are under way.
+type requests struct {
+	mu sync.Mutex
+	m  map[uint64]context.CancelFunc
+}
+
+// begin returns a context for a request; done has to be called at its end.
+func (r *requests) begin(ctx context.Context, id uint64) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.m == nil {
+		r.m = make(map[uint64]context.CancelFunc)
+	}
+	r.m[id] = cancel
+	return ctx, func() {
+		cancel()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.m, id)
+	}
+}
+
+// cancel ends a request that nobody waits for any more.
+func (r *requests) cancel(id uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if cancel := r.m[id]; cancel != nil {
+		cancel()
+	}
+}
+
+func (s *server) reply(c *api.Conn, to *api.Message, data any, err error) {
+	m := &api.Message{V: api.Version, ID: to.ID}
+	if err != nil {
+		m.Error = asError(err)
+	} else if m.Data, err = json.Marshal(data); err != nil {
+		m.Error = asError(fmt.Errorf("encode reply: %w", err))
+	}
+	_ = c.Send(m) // a client that is gone needs no reply
+}
+
+// invalid is a request that makes no sense.
+func invalid(err error) error { return &api.Error{Text: err.Error(), Code: api.CodeInvalid} }
+
+func decode[T any](m *api.Message) (T, error) {
+	var v T
+	if err := json.Unmarshal(m.Data, &v); err != nil {
+		return v, invalid(fmt.Errorf("%s: %w", m.Op, err))
+	}
+	return v, nil
+}
+
+// handle performs one request. j is the connection's jail, or nil.
+func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) (any, error) {
+	if who.supervisor && !strings.HasPrefix(m.Op, "jail.") {
+		return nil, &api.Error{Text: m.Op + ": a supervisor speaks for its jail only", Code: api.CodeRefused}
+	}
+	switch m.Op {
+	case api.OpAsk, api.OpTerminal, api.OpSucceed:
+		if j == nil {
+			return nil, &api.Error{Text: m.Op + ": not a supervisor", Code: api.CodeRefused}
+		}
+		switch m.Op {
+		case api.OpTerminal:
+			return nil, j.terminalAnswer(m)
+		case api.OpSucceed:
+			return nil, s.succeed(j, m)
+		}
+		return s.ask(ctx, j, m)
+	case api.OpRulesList:
+		return s.rulesList(m)
+	case api.OpRulesAdd:
+		return s.rulesAdd(m)
+	case api.OpRulesRemove:
+		return s.rulesRemove(m)
+	case api.OpReload:
+		if err := s.store.load(); err != nil {
+			return nil, err
+		}
+		s.pushAll(nil)
+		return api.RuleList{Rules: api.FromRules(s.store.all())}, nil
+	case api.OpStatus:
+		return s.status(), nil
+	}
+	return nil, &api.Error{Text: fmt.Sprintf("unknown request %q", m.Op), Code: api.CodeInvalid}
+}
+
+func (s *server) rulesList(m *api.Message) (any, error) {
+	f, err := decode[api.RuleFilter](m)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.trouble(); err != nil {
+		return nil, err
+	}
+	list := api.RuleList{Rules: []api.Rule{}}
+	for _, r := range s.store.all() {
+		if selects(&f, &r) {
+			list.Rules = append(list.Rules, api.FromRule(&r))
+		}
+	}
+	return list, nil
+}
+
+func selects(f *api.RuleFilter, r *rules.Rule) bool {
+	app := r.App
+	if app == "" {
+		app = api.Every
+	}
+	return (f.App == "" || f.App == app) && (f.ID == "" || f.ID == r.ID()) &&
+		(f.Dest == nil || f.Dest.Equal(r.Dest))
+}
+
+func (s *server) rulesAdd(m *api.Message) (any, error) {
+	in, err := decode[api.Rule](m)
+	if err != nil {
+		return nil, err
+	}
+	r, err := in.Rule()
+	if err != nil {
+		return nil, invalid(err)
+	}
+	if r.Created.IsZero() {
+		r.Created = time.Now().UTC().Truncate(time.Second)
+	}
+	r.Source, r.Jail, r.Run = rules.Source{}, "", false
+	if r, err = s.store.add(r); err != nil {
+		return nil, err
+	}
+	s.pushAll(nil)
+	return api.FromRule(&r), nil
+}
+
+func (s *server) rulesRemove(m *api.Message) (any, error) {
+	f, err := decode[api.RuleFilter](m)
+	if err != nil {
+		return nil, err
+	}
+	if f.ID == "" && f.Dest == nil && f.App == "" {
+		return nil, invalid(fmt.Errorf("%s: which rule?", m.Op))
+	}
+	if err := s.store.trouble(); err != nil {
+		return nil, err
+	}
+	gone, err := s.store.remove(func(r *rules.Rule) bool { return selects(&f, r) })
+	if len(gone) > 0 {
+		s.pushAll(nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(gone) == 0 {
+		return nil, &api.Error{Text: "no such rule", Hint: "netjail rules list", Code: api.CodeNotFound}
+	}
+	return api.RuleList{Rules: api.FromRules(gone)}, nil
+}
+
+func (s *server) status() api.Status {
+	st := api.Status{PID: os.Getpid(), Started: s.started, Config: s.cfg.ConfigDir, Jails: []api.Jail{}}
+	if err := s.store.unread(); err != nil {
+		st.Problem = err.Error()
+	}
+	s.mu.Lock()
+	for j := range s.jails {
+		st.Jails = append(st.Jails, api.Jail{
+			App: j.reg.App, ID: j.reg.Jail, Supervisor: j.pid, Command: j.reg.Command, Started: j.started, Guard: j.reg.Guard,
+		})
+	}
+	s.mu.Unlock()
+	st.Questions = s.queue.Open()
+	return st
+}

@@ -1,0 +1,246 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/rules"
+	"github.com/netjail/netjail/rules/rulefile"
+)
+
+// store holds the rules in force: those of the files as they were when they
+// were last loaded or written by netjail, and those of running jails.
+type store struct {
+	dir string
+
+	mu      sync.Mutex
+	files   map[string]*rulefile.File // by app
+	running []rules.Rule              // of lifetime UntilExit
+	loaded  bool                      // the files have been read without an error
+	problem error                     // why the files on disk are not in force
+}
+
+func newStore(dir string) *store {
+	return &store{dir: dir, files: make(map[string]*rulefile.File)}
+}
+
+// load reads all files. On an error the rules stay as they are.
+func (s *store) load() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	files, err := rulefile.Load(s.dir)
+	s.problem = err
+	if err != nil {
+		return err
+	}
+	s.loaded = true
+	clear(s.files)
+	for _, f := range files {
+		s.files[f.App()] = f
+	}
+	return nil
+}
+
+// trouble returns why no rules are in force at all, or nil. Nothing may be
+// started then: a rule that denies may be in the file that cannot be read.
+func (s *store) trouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loaded {
+		return nil
+	}
+	return s.problem
+}
+
+// unread returns why the files on disk are not in force, or nil.
+func (s *store) unread() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.problem
+}
+
+// all returns every rule, sorted by app and place in its file.
+func (s *store) all() []rules.Rule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.allLocked()
+}
+
+func (s *store) allLocked() []rules.Rule {
+	var list []rules.Rule
+	for _, app := range s.appsLocked() {
+		list = append(list, s.files[app].Rules()...)
+	}
+	return append(list, s.running...)
+}
+
+// holding returns the rules that hold in a jail of app.
+func (s *store) holding(app, jail string) []rules.Rule {
+	return slices.DeleteFunc(s.all(), func(r rules.Rule) bool {
+		return r.App != "" && r.App != app || !r.HoldsIn(jail)
+	})
+}
+
+// add keeps a rule: in its app's file, or with its jail. A rule for the same
+// destination is replaced; one that is there already as it is changes nothing.
+func (s *store) add(r rules.Rule) (rules.Rule, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Jail != "" {
+		s.running = slices.DeleteFunc(s.running, func(o rules.Rule) bool {
+			return o.Jail == r.Jail && o.Dest.Equal(r.Dest) && o.Exe == r.Exe
+		})
+		s.running = append(s.running, r)
+		return r, nil
+	}
+	for _, o := range s.allLocked() {
+		if o.ID() == r.ID() && o.Jail == "" && !o.Disabled && o.Expires.Equal(r.Expires) {
+			return o, nil
+		}
+	}
+	f, err := s.fileLocked(r.App)
+	if err != nil {
+		return r, err
+	}
+	next, err := f.Add(r)
+	if err != nil {
+		return r, err
+	}
+	if err := s.saveLocked(next); err != nil {
+		return r, err
+	}
+	for _, o := range next.Rules() {
+		if o.ID() == r.ID() {
+			return o, nil
+		}
+	}
+	return r, fmt.Errorf("%s: the rule is not in the file that was written: please report this", f.Name())
+}
+
+// remove removes the rules that pick selects, and returns them.
+func (s *store) remove(pick func(*rules.Rule) bool) ([]rules.Rule, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var removed []rules.Rule
+	s.running = slices.DeleteFunc(s.running, func(r rules.Rule) bool {
+		if pick(&r) {
+			removed = append(removed, r)
+			return true
+		}
+		return false
+	})
+	for _, app := range s.appsLocked() {
+		f, err := s.fileLocked(app)
+		if err != nil {
+			return removed, err
+		}
+		next := f
+		var gone []rules.Rule
+		for _, r := range f.Rules() {
+			if !pick(&r) {
+				continue
+			}
+			if next, _, err = next.Remove(r.ID()); err != nil {
+				return removed, err
+			}
+			gone = append(gone, r)
+		}
+		if len(gone) == 0 {
+			continue
+		}
+		if err := s.saveLocked(next); err != nil {
+			return removed, err
+		}
+		removed = append(removed, gone...)
+	}
+	return removed, nil
+}
+
+func (s *store) appsLocked() []string {
+	apps := make([]string, 0, len(s.files))
+	for app := range s.files {
+		apps = append(apps, app)
+	}
+	slices.Sort(apps)
+	return apps
+}
+
+func (s *store) fileLocked(app string) (*rulefile.File, error) {
+	if !s.loaded {
+		return nil, s.problem
+	}
+	if f, ok := s.files[app]; ok {
+		return f, nil
+	}
+	return rulefile.Parse(filepath.Join(s.dir, rulefile.FileName(app)), app, nil)
+}
+
+// errChanged means that somebody else wrote a file. Such changes come into
+// force only when they are asked for: a program in a jail may have made them.
+var errChanged = errors.New("the file was changed on disk since it was loaded")
+
+// saveLocked writes f if nobody else has written it meanwhile.
+func (s *store) saveLocked(f *rulefile.File) error {
+	onDisk, err := os.ReadFile(f.Name())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("save rules: %w", err)
+	}
+	var known []byte
+	if old, ok := s.files[f.App()]; ok {
+		known = old.Bytes()
+	}
+	if !bytes.Equal(onDisk, known) {
+		return fmt.Errorf("save rules: %s: %w", f.Name(), errChanged)
+	}
+	if err := rulefile.Save(s.dir, f); err != nil {
+		return err
+	}
+	s.files[f.App()] = f
+	return nil
+}
+
+// forget drops the rules of a jail that has ended.
+func (s *store) forget(jail string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = slices.DeleteFunc(s.running, func(r rules.Rule) bool { return r.Jail == jail })
+}
+
+// asError describes err for a person.
+func asError(err error) *api.Error {
+	var known *api.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	e := &api.Error{Text: err.Error()}
+	var file *rulefile.Error
+	switch {
+	case errors.Is(err, errChanged):
+		e.Hint = "netjail rules check && netjail rules reload"
+	case errors.As(err, &file):
+		e.Hint = "correct it, then: netjail rules check && netjail rules reload"
+	}
+	return e
+}
+
+// ruleFor makes the rule that an answer asks for; ok is false for Once.
+func ruleFor(app, jail string, v rules.Verdict, d rules.Destination, l rules.Lifetime, by string, now time.Time) (r rules.Rule, ok bool) {
+	r = rules.Rule{App: app, Verdict: v, Dest: d, By: by, Created: now.UTC().Truncate(time.Second)}
+	switch l.Kind {
+	case rules.UntilExit:
+		r.Jail, r.Run = jail, true
+	case rules.For:
+		r.Expires = r.Created.Add(l.For)
+	case rules.Always:
+	default:
+		return r, false
+	}
+	return r, true
+}
