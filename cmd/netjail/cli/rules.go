@@ -1,0 +1,302 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/rules"
+	"github.com/netjail/netjail/rules/rulefile"
+)
+
+func (a *app) rulesCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "rules",
+		Short: "Show and change what was decided",
+		Args:  hinting(cobra.NoArgs),
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.rulesList(), a.rulesAdd(), a.rulesRemove(), a.rulesCheck(), a.rulesReload())
+	return c
+}
+
+// ask calls the daemon once.
+func (a *app) ask(c *cobra.Command, op string, args, reply any) error {
+	client, err := a.dial(c.Context())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Ask(op, args, reply)
+}
+
+func (a *app) rulesList() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list [APP]",
+		Short: "List rules; those of every app belong to " + api.Every,
+		Args:  hinting(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			var f api.RuleFilter
+			if len(args) > 0 {
+				f.App = args[0]
+			}
+			var list api.RuleList
+			if err := a.ask(c, api.OpRulesList, f, &list); err != nil {
+				return err
+			}
+			if asJSON {
+				return a.json(list)
+			}
+			if len(list.Rules) == 0 {
+				fmt.Fprintln(a.err, "netjail: no rules yet")
+				return nil
+			}
+			a.showRules(list.Rules)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (a *app) showRules(list []api.Rule) {
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tAPP\tVERDICT\tDESTINATION\tLIFETIME\tBY\tWHERE")
+	for _, r := range list {
+		by := r.By
+		if by == "" {
+			by = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.App, r.Verdict, r.Dest, lifetime(&r), by, where(&r))
+	}
+	_ = w.Flush()
+}
+
+func lifetime(r *api.Rule) string {
+	var s string
+	switch {
+	case r.Expires != nil && r.Expires.Before(time.Now()):
+		s = "expired"
+	case r.Expires != nil:
+		s = "until " + r.Expires.Local().Format("2006-01-02 15:04")
+	case r.Jail != "":
+		s = "until exit"
+	default:
+		s = r.Lifetime
+	}
+	if !r.Enabled {
+		s += ", disabled"
+	}
+	if r.Exe != "" {
+		s += ", only " + r.Exe
+	}
+	return s
+}
+
+func where(r *api.Rule) string {
+	if r.File == "" {
+		return "-"
+	}
+	file := r.File
+	if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(file, home+"/") {
+		file = "~" + strings.TrimPrefix(file, home)
+	}
+	return fmt.Sprintf("%s:%d", file, r.Line)
+}
+
+func (a *app) rulesAdd() *cobra.Command {
+	var life, exe, note string
+	c := &cobra.Command{
+		Use:     "add APP allow|deny|ask DEST...",
+		Short:   "Add rules, or change those for the same destination",
+		Example: "  netjail rules add curl allow example.org:443 --for 1h",
+		Args:    hinting(cobra.MinimumNArgs(3)),
+		RunE: func(c *cobra.Command, args []string) error {
+			list, err := newRules(args, life, exe, note)
+			if err != nil {
+				return err
+			}
+			client, err := a.dial(c.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			for i := range list {
+				if err := client.Ask(api.OpRulesAdd, list[i], &list[i]); err != nil {
+					return err
+				}
+			}
+			a.showRules(list)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&life, "for", "always", "how long it holds: 30m, 2h, 7d, always")
+	c.Flags().StringVar(&exe, "exe", "", "only for this executable")
+	c.Flags().StringVar(&note, "note", "", "a remark to keep with the rule")
+	return c
+}
+
+// newRules makes the rules that arguments ask for; all are good, or none.
+func newRules(args []string, life, exe, note string) ([]api.Rule, error) {
+	appName := args[0]
+	if appName == api.Every {
+		appName = ""
+	} else if err := rules.CheckAppName(appName); err != nil {
+		return nil, hint(err, "an app is the name of a program, or %s for every one", api.Every)
+	}
+	verdict, err := rules.ParseVerdict(args[1])
+	if err != nil {
+		return nil, hint(err, "allow, deny or ask")
+	}
+	l, err := rules.ParseLifetime(life)
+	if err != nil {
+		return nil, fmt.Errorf("--for: %w", err)
+	}
+	if l.Kind != rules.Always && l.Kind != rules.For {
+		return nil, fmt.Errorf("--for: %q is for answers, a rule holds for a time or always", life)
+	}
+	if exe != "" && !filepath.IsAbs(exe) {
+		return nil, fmt.Errorf("--exe: %q is not an absolute path", exe)
+	}
+	var list []api.Rule
+	for _, arg := range args[2:] {
+		dests, err := rules.ParseDestinations(arg)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range dests {
+			r := rules.Rule{App: appName, Verdict: verdict, Dest: d, Exe: exe, Note: note, By: "cli"}
+			if l.Kind == rules.For {
+				r.Expires = time.Now().Add(l.For).UTC().Truncate(time.Second)
+			}
+			list = append(list, api.FromRule(&r))
+		}
+	}
+	return list, nil
+}
+
+func (a *app) rulesRemove() *cobra.Command {
+	return &cobra.Command{
+		Use:     "remove ID | APP DEST...",
+		Short:   "Remove rules by id, or by app and destination",
+		Example: "  netjail rules remove 1a2b3c4d\n  netjail rules remove curl example.org:443",
+		Args:    hinting(cobra.MinimumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			filters, err := removals(args)
+			if err != nil {
+				return err
+			}
+			var gone []api.Rule
+			for _, f := range filters {
+				var list api.RuleList
+				if err := a.ask(c, api.OpRulesRemove, f, &list); err != nil {
+					return notFound(err, f)
+				}
+				gone = append(gone, list.Rules...)
+			}
+			a.showRules(gone)
+			return nil
+		},
+	}
+}
+
+func removals(args []string) ([]api.RuleFilter, error) {
+	if len(args) == 1 {
+		return []api.RuleFilter{{ID: args[0]}}, nil
+	}
+	var list []api.RuleFilter
+	for _, arg := range args[1:] {
+		d, err := rules.ParseDestination(arg)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, api.RuleFilter{App: args[0], Dest: &d})
+	}
+	return list, nil
+}
+
+func notFound(err error, f api.RuleFilter) error {
+	var said *api.Error
+	if !errors.As(err, &said) || said.Code != api.CodeNotFound {
+		return err
+	}
+	what := f.ID
+	if f.Dest != nil {
+		what = f.App + " " + f.Dest.String()
+	}
+	return failed{hint(fmt.Errorf("no rule %s", what), "netjail rules list"), exitNo}
+}
+
+func (a *app) rulesCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [FILE...]",
+		Short: "Check rule files without taking them; exits 1 when one is wrong",
+		RunE: func(_ *cobra.Command, args []string) error {
+			count, files, err := check(args)
+			if err != nil {
+				return failed{err, exitNo}
+			}
+			fmt.Fprintf(a.out, "%d files, %d rules: good\n", files, count)
+			return nil
+		},
+	}
+}
+
+func check(names []string) (count, files int, err error) {
+	if len(names) == 0 {
+		dir, err := api.ConfigDir()
+		if err != nil {
+			return 0, 0, err
+		}
+		list, err := rulefile.Load(dir)
+		for _, f := range list {
+			count += len(f.Rules())
+		}
+		return count, len(list), err
+	}
+	var errs []error
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err == nil {
+			var f *rulefile.File
+			if f, err = rulefile.Parse(name, appOf(name), data); err == nil {
+				count += len(f.Rules())
+			}
+		}
+		errs = append(errs, err)
+	}
+	return count, len(names), errors.Join(errs...)
+}
+
+// appOf is the app that a rule file of this name would be of.
+func appOf(name string) string {
+	base := strings.TrimSuffix(filepath.Base(name), ".toml")
+	if base == api.Every {
+		return ""
+	}
+	return base
+}
+
+func (a *app) rulesReload() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reload",
+		Short: "Take the rule files as they are on disk now",
+		Args:  hinting(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var list api.RuleList
+			if err := a.ask(c, api.OpReload, nil, &list); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%d rules in force\n", len(list.Rules))
+			return nil
+		},
+	}
+}
