@@ -1,0 +1,14 @@
+// Package escape tries every known way out of a jail.
+//
+//	go test ./contrib/e2e/escape -v
+//
+// Each row of the table is one trick of a C program (testdata), which is run
+// without netjail, to see that the trick works on this kernel at all, and in a
+// jail where one destination is allowed. Receivers outside of the jail count
+// what arrives at the denied destination, where nothing may, and at the allowed
+// one, where something must. What a jail can get other than packets, such as a
+// socket of a family it must not have, counts like a packet.
+//
+// The package makes traffic on loopback only. It does not test races, nor what
+// the kernel's Landlock does on kernels without it.
+package escape

@@ -1,0 +1,95 @@
+package escape
+
+import (
+	"embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+
+	"github.com/netjail/netjail/contrib/e2e/e2etest"
+)
+
+//go:embed testdata/*.c testdata/*.h
+var sources embed.FS
+
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// helper compiles the program that tries to escape, once.
+func helper(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() { built.err = compile(e2etest.Need(t, "gcc")) })
+	if built.err != nil {
+		t.Fatalf("build the helper: %v", built.err)
+	}
+	return filepath.Join(built.dir, "escape")
+}
+
+func compile(gcc string) error {
+	if err := os.CopyFS(built.dir, sources); err != nil {
+		return err
+	}
+	args := []string{"-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-result", "-pthread", "-o", filepath.Join(built.dir, "escape")}
+	if runtime.GOARCH == "amd64" {
+		args = append(args, "-mno-red-zone") // int80 pushes
+	}
+	files, err := filepath.Glob(filepath.Join(built.dir, "testdata", "*.c"))
+	if err != nil {
+		return err
+	}
+	if out, err := exec.Command(gcc, append(args, files...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+}
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "nj-escape-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	built.dir = dir
+	code := m.Run()
+	if testing.Verbose() {
+		report()
+	}
+	return code
+}
+
+// verdict is a line of the table.
+type verdict struct {
+	row           *row
+	state         string
+	bare, in, out string
+}
+
+var verdicts []verdict
+
+// report prints what became of each row.
+func report() {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
+	fmt.Fprintf(w, "row\t| what was tried\t| state\t| at denied\t| at allowed\t| at denied, unjailed\n")
+	for _, v := range verdicts {
+		fmt.Fprintf(w, "%s\t| %s\t| %s\t| %s\t| %s\t| %s\n", v.row.name, v.row.tried, v.state, v.in, v.out, v.bare)
+	}
+	fmt.Fprintf(w, "\nas uid %d on Linux %s\n", os.Getuid(), release())
+	w.Flush()
+}
+
+func release() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,229 @@
+package escape
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is outside of the jail when the helper starts.
+
+// inheritRing starts everything as a program that has a ring.
+func inheritRing(x *trial) {
+	x.wrap = []string{helper(x.t), "ring-parent"}
+	x.flags = []string{"--keep-fd", "9"}
+}
+
+// keepRing starts everything below a program whose ring has a kernel thread.
+func keepRing(x *trial) {
+	x.wrap = []string{helper(x.t), "ring-keeper"}
+	x.flags = []string{"--keep-fd", "8,9"}
+}
+
+// socketFile makes a socket that is connected to the allowed receiver if
+// connected says so.
+func (x *trial) socketFile(typ int, connected bool) *os.File {
+	x.t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, typ|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	x.t.Cleanup(func() { f.Close() })
+	if connected {
+		if err := unix.Connect(fd, x.sockaddr(x.allowed)); err != nil {
+			x.t.Fatal(err)
+		}
+	}
+	return f
+}
+
+func (x *trial) sockaddr(r *receiver) unix.Sockaddr {
+	return &unix.SockaddrInet4{Port: r.port, Addr: [4]byte{127, 0, 0, 1}}
+}
+
+// asStdin gives the helper a socket, and closes it here when it has ended.
+func (x *trial) asStdin(f *os.File) {
+	x.stdin = f
+	x.ends = append(x.ends, func() { f.Close() })
+}
+
+func stdinUDP(x *trial)          { x.asStdin(x.socketFile(unix.SOCK_DGRAM, false)) }
+func stdinConnectedUDP(x *trial) { x.asStdin(x.socketFile(unix.SOCK_DGRAM, true)) }
+func stdinTCP(x *trial)          { x.asStdin(x.socketFile(unix.SOCK_STREAM, true)) }
+
+// serveUnix serves a local socket until the helper has ended, and tells the
+// helper its name.
+func (x *trial) serveUnix(path string, handle func(*net.UnixConn)) {
+	x.t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.env = append(x.env, "ESCAPE_UNIX="+path)
+	last := &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("@escape-%d-%s", os.Getpid(), path)}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if c.RemoteAddr().String() != last.Name {
+				handle(c.(*net.UnixConn))
+				c.Close()
+				continue
+			}
+			c.Close()
+			return
+		}
+	})
+	x.ends = append(x.ends, func() {
+		// What is in the listener's queue comes first.
+		if c, err := net.DialUnix("unix", last, l.Addr().(*net.UnixAddr)); err == nil {
+			wg.Wait()
+			c.Close()
+		} else {
+			x.t.Error(err)
+		}
+		l.Close()
+		wg.Wait()
+	})
+}
+
+func (x *trial) unixPath() string {
+	return filepath.Join(x.home.Dir, fmt.Sprintf("u%v", x.jailed))
+}
+
+// passIn passes an unconnected UDP socket to whoever connects.
+func passIn(x *trial) {
+	x.serveUnix(x.unixPath(), func(c *net.UnixConn) {
+		f := x.socketFile(unix.SOCK_DGRAM, false)
+		if _, _, err := c.WriteMsgUnix([]byte("x"), unix.UnixRights(int(f.Fd())), nil); err != nil {
+			x.t.Error(err)
+		}
+	})
+}
+
+// passOut sends to the denied receiver by the socket that it is passed.
+func passOut(x *trial) {
+	x.serveUnix(x.unixPath(), func(c *net.UnixConn) {
+		oob := make([]byte, unix.CmsgSpace(4))
+		_, n, _, _, err := c.ReadMsgUnix(make([]byte, 1), oob)
+		if err != nil || n == 0 {
+			return
+		}
+		list, err := unix.ParseSocketControlMessage(oob[:n])
+		if err != nil || len(list) == 0 {
+			x.t.Errorf("control message: %v", err)
+			return
+		}
+		fds, err := unix.ParseUnixRights(&list[0])
+		if err != nil {
+			x.t.Error(err)
+			return
+		}
+		if err := unix.Sendto(fds[0], []byte("trick"), 0, x.sockaddr(x.denied)); err != nil {
+			x.t.Error(err)
+		}
+		unix.Close(fds[0])
+		_, _ = c.Write([]byte("x"))
+	})
+}
+
+// withVictim starts a process of the same user with a socket that is connected
+// to the denied receiver. It sends when something has happened to it.
+func withVictim(x *trial) {
+	x.t.Helper()
+	port := strconv.Itoa(x.denied.port)
+	cmd := exec.Command(helper(x.t), "victim", port, port)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		x.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.env = append(x.env, "ESCAPE_VICTIM="+strings.TrimSpace(line))
+	x.ends = append(x.ends, func() {
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			x.t.Errorf("the victim: %v", err)
+		}
+	})
+}
+
+// withDaemon has the daemon run, as it does when a jail runs.
+func withDaemon(x *trial) {
+	if !x.jailed {
+		x.home.Run("--no-prompt", "true")
+	}
+}
+
+// allowDaemon has a rule that allows the daemon's socket, which must not help.
+func allowDaemon(x *trial) {
+	withDaemon(x)
+	x.flags = []string{"--allow", "unix:" + filepath.Join(x.home.Runtime(), "netjail", "daemon.sock")}
+}
+
+// brokers are sockets through which others look names up.
+var brokers = []string{"/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve"}
+
+func brokersMissing() string {
+	if os.Getuid() != 0 {
+		return "only root can make sockets in /run"
+	}
+	for _, path := range brokers {
+		if _, err := os.Lstat(path); err == nil {
+			return path + " is somebody's"
+		}
+	}
+	return ""
+}
+
+// withBrokers serves the brokers' sockets.
+func withBrokers(x *trial) {
+	for _, path := range brokers {
+		x.broker(path)
+	}
+}
+
+// withPodman serves the socket of an ordinary user's containers.
+func withPodman(x *trial) { x.broker(filepath.Join(x.home.Runtime(), "podman", "podman.sock")) }
+
+// broker serves a broker's socket. A connection to it is a packet at the denied
+// receiver.
+func (x *trial) broker(path string) {
+	x.t.Helper()
+	dir := filepath.Dir(path)
+	made := os.Mkdir(dir, 0o755) == nil
+	x.serveUnix(path, func(c *net.UnixConn) {
+		_, _ = io.ReadAll(c)
+		x.denied.count("a broker was reached")
+	})
+	x.ends = append(x.ends, func() {
+		os.Remove(path)
+		if made {
+			os.Remove(dir)
+		}
+	})
+}
