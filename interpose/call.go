@@ -34,9 +34,13 @@ var gone = result{abandoned: true}
 type call struct {
 	s    *Supervisor
 	n    sys.Notif
+	args [6]uint64       // of the call itself, wherever they were
 	ctx  context.Context // while it waits; ends when the caller is gone or interrupted
 	end  context.CancelCauseFunc
 	seen uint64 // process-wide signals at the last look, see watch
+
+	compat   bool // a 32-bit call
+	indirect bool // args were in memory, where the kernel would read them again
 
 	pidfd  int
 	pinned int // O_PATH descriptor of a path that was decided about
@@ -45,7 +49,8 @@ type call struct {
 }
 
 func (k *call) reset(s *Supervisor, n *sys.Notif) {
-	k.s, k.n, k.ctx, k.end, k.seen = s, *n, nil, nil, 0
+	k.s, k.n, k.args, k.ctx, k.end, k.seen = s, *n, n.Data.Args, nil, nil, 0
+	k.compat, k.indirect = false, false
 	k.pidfd, k.pinned, k.socket = -1, -1, socket{fd: -1}
 }
 
@@ -69,8 +74,8 @@ func (k *call) pin(fd int) {
 }
 
 func (k *call) tid() int         { return int(k.n.PID) }
-func (k *call) arg(i int) uint64 { return k.n.Data.Args[i] }
-func (k *call) int(i int) int    { return int(int32(k.n.Data.Args[i])) }
+func (k *call) arg(i int) uint64 { return k.args[i] }
+func (k *call) int(i int) int    { return int(int32(k.args[i])) }
 func (k *call) valid() bool      { return sys.NotifIDValid(k.s.listener, k.n.ID) }
 
 // send answers the caller.

@@ -21,6 +21,10 @@ type Command struct {
 	Env  []string
 	Keep []int // further descriptors to inherit
 
+	// Compat lets 32-bit programs run as well. The supervisor then creates
+	// their sockets, because socketcall(2) hides what it does from the filter.
+	Compat bool
+
 	// SuccessorArgs are the arguments, the name first, with which the
 	// caller's own executable is started to supervise what the program leaves
 	// behind, see Inherit. Handover is a descriptor it gets; the caller keeps
@@ -88,6 +92,10 @@ func (e *StartError) Unwrap() error { return e.Errno }
 // the kernel knows one for each chain of filters.
 var ErrNested = errors.New("a seccomp listener supervises this process already")
 
+// ErrNoCompat means that 32-bit programs were asked for on a machine where
+// netjail knows none.
+var ErrNoCompat = errors.New("32-bit programs are not supported on this machine")
+
 var stages = map[sys.Stage]string{
 	sys.StageFork: "clone", sys.StageSetpgid: "setpgid", sys.StageNofile: "prlimit",
 	sys.StageNoNewPrivs: "prctl(PR_SET_NO_NEW_PRIVS)", sys.StageLandlock: "landlock_restrict_self", sys.StageSeccomp: "seccomp", sys.StageExecve: "execve",
@@ -123,10 +131,16 @@ func Prepare(c *Command) (*Starter, error) {
 	if err != nil {
 		return nil, err
 	}
+	var compat *filter.Arch
+	if c.Compat {
+		if compat = filter.Compat; compat == nil {
+			return nil, ErrNoCompat
+		}
+	}
 	runtime.LockOSThread()
 	s := &Starter{launch: sys.Launch{
 		Path: c.Path, Args: c.Args, Env: c.Env, Pgid: unix.Getpgrp(), Nofile: nofile,
-		Filter: filter.Program(filter.Native), Flags: unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+		Filter: filter.Program(filter.Native, compat), Flags: unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 		Landlock: ruleset, SuccessorArgs: c.SuccessorArgs, Handover: c.Handover,
 	}}
 	s.keeper, err = sys.Fork(&s.launch)

@@ -37,10 +37,11 @@ func (k *call) sendto() result {
 	errno := k.inspect()
 	var buf [sockaddr.MaxLen]byte
 	var addr []byte
-	if errno == 0 {
+	named := k.arg(4) != 0 // socketcall(2) can get here without
+	if errno == 0 && named {
 		addr, errno = k.readAddr(k.arg(4), k.int(5), &buf)
 	}
-	if errno == 0 && len(addr) == 0 && k.socket.domain != unix.AF_UNIX && k.socket.typ == unix.SOCK_DGRAM {
+	if errno == 0 && named && len(addr) == 0 && k.socket.domain != unix.AF_UNIX && k.socket.typ == unix.SOCK_DGRAM {
 		errno = unix.EINVAL // an address of no length, not the absence of one
 	}
 	if errno != 0 {
@@ -75,7 +76,7 @@ func (k *call) sendmsg() result {
 // table: the descriptor cannot be another one when the kernel looks at it.
 func (k *call) ownSend() bool {
 	s := &k.socket
-	if s.domain != unix.AF_UNIX || s.typ == unix.SOCK_DGRAM {
+	if s.domain != unix.AF_UNIX || s.typ == unix.SOCK_DGRAM || k.indirect {
 		return false
 	}
 	st, err := readStatus(k.tid())
@@ -85,8 +86,8 @@ func (k *call) ownSend() bool {
 // readMessage copies a message header, the name, the vectors and the control
 // messages, once each, in the order of ___sys_sendmsg in net/socket.c.
 func (k *call) readMessage(at uint64, flags int) (*message, unix.Errno) {
-	var head [sockaddr.MsghdrLen]byte
-	if errno := k.read(at, head[:]); errno != 0 {
+	head, errno := k.readMsghdr(at)
+	if errno != 0 {
 		return nil, errno
 	}
 	h, errno := sockaddr.ParseMsghdr(head[:])
@@ -100,8 +101,8 @@ func (k *call) readMessage(at uint64, flags int) (*message, unix.Errno) {
 			return nil, errno
 		}
 	}
-	vectors := make([]byte, h.IovLen*sockaddr.IovecLen)
-	if errno := k.read(h.Iov, vectors); errno != 0 {
+	vectors, errno := k.readIovecs(h.Iov, h.IovLen)
+	if errno != 0 {
 		return nil, errno
 	}
 	if m.data, errno = sockaddr.ParseIovecs(vectors); errno != 0 {
@@ -110,8 +111,8 @@ func (k *call) readMessage(at uint64, flags int) (*message, unix.Errno) {
 	if h.ControlLen > maxControl {
 		return nil, unix.ENOBUFS
 	}
-	m.control = make([]byte, h.ControlLen)
-	return m, k.read(h.Control, m.control)
+	m.control, errno = k.readControl(h.Control, h.ControlLen)
+	return m, errno
 }
 
 // deliver decides about one message and sends it.
@@ -349,7 +350,10 @@ func (v *vector) next() result {
 	return result{val: int64(v.at)}
 }
 
-func (v *vector) header() uint64 { return v.k.arg(1) + uint64(v.at)*sockaddr.MmsghdrLen }
+func (v *vector) header() uint64 {
+	size, _ := v.k.mmsghdr()
+	return v.k.arg(1) + uint64(v.at)*size
+}
 
 // wait finishes one message and goes on with the others.
 func (v *vector) wait(r result) result {
@@ -375,7 +379,8 @@ func (v *vector) account(r result) (last result, end bool) {
 	if r.errno == 0 {
 		var length [4]byte
 		binary.NativeEndian.PutUint32(length[:], uint32(r.val))
-		if _, r.errno = sys.ProcessVMWritev(v.k.tid(), uintptr(v.header()+sockaddr.MsgLenAt), length[:]); r.errno == 0 {
+		_, at := v.k.mmsghdr()
+		if _, r.errno = sys.ProcessVMWritev(v.k.tid(), uintptr(v.header()+at), length[:]); r.errno == 0 {
 			v.at++
 			return result{}, false
 		}

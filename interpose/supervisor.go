@@ -22,8 +22,14 @@ const (
 	maxWaiting   = 4096
 )
 
-// Supervisor answers the trapped calls of one jail.
+// Supervisor answers the trapped calls of one jail. Its exported fields are set
+// before Serve.
 type Supervisor struct {
+	Compat  bool             // the program was started with Command.Compat
+	Foreign func(exe string) // told once of a 32-bit program that is refused; may be nil
+
+	foreignOnce sync.Once
+
 	listener int
 	policy   Policy
 	log      *slog.Logger
@@ -231,10 +237,24 @@ func (s *Supervisor) answer(ctx context.Context, k *call, n *sys.Notif) (kept bo
 // this call and nothing else.
 func (s *Supervisor) handle(k *call) (r result) {
 	defer s.contain(&r)
-	if k.n.Data.Arch != filter.Native.Audit {
-		return fail(unix.ENOSYS)
+	nr := uint32(k.n.Data.Nr)
+	if k.n.Data.Arch == filter.Native.Audit {
+		return k.perform(nr)
 	}
-	switch nr := uint32(k.n.Data.Nr); nr {
+	abi := filter.Compat
+	if !s.Compat || abi == nil || k.n.Data.Arch != abi.Audit {
+		return s.foreign(k)
+	}
+	k.compat = true
+	if nr == abi.Number.Socketcall {
+		return k.socketcall()
+	}
+	return k.perform(abi.Number.Native(nr))
+}
+
+// perform performs a call of the native ABI.
+func (k *call) perform(nr uint32) result {
+	switch nr {
 	case filter.Native.Number.Connect:
 		return k.connect()
 	case filter.Native.Number.Sendto:
@@ -248,7 +268,7 @@ func (s *Supervisor) handle(k *call) (r result) {
 	case filter.Native.Number.Listen:
 		return k.listen()
 	default:
-		s.log.Error("trapped a call that is not handled", "nr", nr)
+		k.s.log.Error("trapped a call that is not handled", "nr", nr)
 		return fail(unix.EACCES)
 	}
 }

@@ -6,6 +6,7 @@ import "golang.org/x/sys/unix"
 // numbers of the calls that a program names.
 type Arch struct {
 	Audit  uint32 // AUDIT_ARCH_*, include/uapi/linux/audit.h
+	Other  uint32 // the same of the 32-bit ABI of the same machine; 0: none
 	X32    bool   // shares Audit with the x32 ABI
 	Number Numbers
 }
@@ -16,6 +17,29 @@ type Numbers struct {
 	Sendto, Sendmsg, Sendmmsg, Setsockopt, Ioctl uint32
 	Seccomp, Clone, Clone3, Bpf, RequestKey      uint32
 	IoUringSetup, IoUringEnter, IoUringRegister  uint32
+
+	Socketcall uint32 // 0: there is none
+}
+
+// Native returns the native number of the call that is nr here, or one that is
+// none.
+func (n *Numbers) Native(nr uint32) uint32 {
+	own := &Native.Number
+	switch nr {
+	case n.Connect:
+		return own.Connect
+	case n.Bind:
+		return own.Bind
+	case n.Listen:
+		return own.Listen
+	case n.Sendto:
+		return own.Sendto
+	case n.Sendmsg:
+		return own.Sendmsg
+	case n.Sendmmsg:
+		return own.Sendmmsg
+	}
+	return ^uint32(0)
 }
 
 // The ABIs netjail runs on. All numbers are spelled out so that each program
@@ -24,6 +48,7 @@ type Numbers struct {
 var (
 	AMD64 = Arch{
 		Audit: unix.AUDIT_ARCH_X86_64,
+		Other: unix.AUDIT_ARCH_I386,
 		X32:   true,
 		Number: Numbers{
 			Socket: 41, Connect: 42, Sendto: 44, Sendmsg: 46, Bind: 49, Listen: 50,
@@ -34,11 +59,25 @@ var (
 	}
 	ARM64 = Arch{
 		Audit: unix.AUDIT_ARCH_AARCH64,
+		Other: unix.AUDIT_ARCH_ARM,
 		Number: Numbers{
 			Socket: 198, Socketpair: 199, Bind: 200, Listen: 201, Connect: 203,
 			Sendto: 206, Setsockopt: 208, Sendmsg: 211, Sendmmsg: 269, Ioctl: 29,
 			Clone: 220, Clone3: 435, Seccomp: 277, Bpf: 280, RequestKey: 218,
 			IoUringSetup: 425, IoUringEnter: 426, IoUringRegister: 427,
+		},
+	}
+
+	// I386 has two ways to each call: a number of its own since Linux 4.3,
+	// and socketcall(2), which C libraries still use.
+	I386 = Arch{
+		Audit: unix.AUDIT_ARCH_I386,
+		Number: Numbers{
+			Socket: 359, Socketpair: 360, Bind: 361, Connect: 362, Listen: 363,
+			Setsockopt: 366, Sendto: 369, Sendmsg: 370, Sendmmsg: 345, Ioctl: 54,
+			Clone: 120, Clone3: 435, Seccomp: 354, Bpf: 357, RequestKey: 287,
+			IoUringSetup: 425, IoUringEnter: 426, IoUringRegister: 427,
+			Socketcall: 102,
 		},
 	}
 )

@@ -7,7 +7,7 @@
 // loads no argument, so the kernel answers it from the bitmap it caches
 // (kernel/seccomp.c, seccomp_cache_prepare).
 //
-//	prog := filter.Program(filter.Native)
+//	prog := filter.Program(filter.Native, nil)
 //
 // It installs nothing and knows no policy.
 package filter
@@ -35,11 +35,27 @@ const (
 	flowLabelMgr = 32  // IPV6_FLOWLABEL_MGR
 )
 
-// Program returns the program for a. It is a pure function of a.
-func Program(a Arch) []unix.SockFilter {
+// Program returns the program for a, and for the calls of compat where that is
+// not nil. It is a pure function of both.
+//
+// Without compat the supervisor is notified of calls of the 32-bit ABI, only to
+// refuse them: it can say which program made them.
+func Program(a Arch, compat *Arch) []unix.SockFilter {
 	var b builder
 	b.load(offArch)
+	switch {
+	case compat != nil:
+		b.on(compat.Audit, compat.calls)
+	case a.Other != 0:
+		b.on(a.Other, ret(Notify))
+	}
 	b.unless(a.Audit, ret(Errno(unix.ENOSYS)))
+	a.calls(&b)
+	return b.assemble()
+}
+
+// calls writes what becomes of a's calls.
+func (a *Arch) calls(b *builder) {
 	b.load(offNr)
 	if a.X32 {
 		b.atLeast(x32Bit, ret(Errno(unix.ENOSYS)))
@@ -74,8 +90,29 @@ func Program(a Arch) []unix.SockFilter {
 	b.on(n.Connect, ret(Notify))
 	b.on(n.Bind, ret(Notify))
 	b.on(n.Listen, ret(Notify))
+	if n.Socketcall != 0 {
+		b.on(n.Socketcall, socketcall)
+	}
 	b.ret(Allow)
-	return b.assemble()
+}
+
+// Calls of socketcall(2) that can name no destination and create no socket,
+// include/uapi/linux/net.h. The arguments of all are in memory.
+var harmlessSocketcall = []uint32{
+	5, 18, // accept, accept4
+	6, 7, // getsockname, getpeername
+	9,              // send, which has no address
+	10, 12, 17, 19, // recv, recvfrom, recvmsg, recvmmsg
+	13, // shutdown
+	15, // getsockopt
+}
+
+func socketcall(b *builder) {
+	b.loadArg(0)
+	for _, call := range harmlessSocketcall {
+		b.on(call, ret(Allow))
+	}
+	b.ret(Notify)
 }
 
 // sharedTable refuses clone(CLONE_FILES) without CLONE_THREAD.

@@ -2,3 +2,6 @@ package filter
 
 // Native is the ABI of this build.
 var Native = ARM64
+
+// Compat is the 32-bit ABI that programs may be allowed to use; nil: none.
+var Compat *Arch

@@ -19,8 +19,9 @@ func TestSizes(t *testing.T) {
 	}
 	// The request's number carries the size, see _IOC in asm-generic/ioctl.h.
 	for name, c := range map[string]struct{ request, size uintptr }{
-		"RECV": {unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Sizeof(Notif{})},
-		"SEND": {unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Sizeof(Resp{})},
+		"RECV":  {unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Sizeof(Notif{})},
+		"SEND":  {unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Sizeof(Resp{})},
+		"ADDFD": {unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Sizeof(Addfd{})},
 	} {
 		if got := c.request >> 16 & 0x3fff; got != c.size {
 			t.Errorf("%s: the request carries %d bytes, the structure has %d", name, got, c.size)
