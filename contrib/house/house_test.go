@@ -171,9 +171,10 @@ func TestTopLevel(t *testing.T) {
 	}
 }
 
-// TestInterposeStaysSmall prints what has to be right for the jail to hold.
+// TestInterposeStaysSmall prints what has to be right for the jail to hold. What
+// is in files named compat.go runs only with --32bit.
 func TestInterposeStaysSmall(t *testing.T) {
-	lines := 0
+	lines, compat := 0, 0
 	for _, p := range packages(t) {
 		if !strings.HasPrefix(p.ImportPath, module+"interpose") {
 			continue
@@ -185,12 +186,16 @@ func TestInterposeStaysSmall(t *testing.T) {
 			}
 			for line := range bytes.Lines(src) {
 				if line = bytes.TrimSpace(line); len(line) > 0 && !bytes.HasPrefix(line, []byte("//")) {
-					lines++
+					if name == "compat.go" {
+						compat++
+					} else {
+						lines++
+					}
 				}
 			}
 		}
 	}
-	t.Logf("interpose: %d lines of code without tests and comments", lines)
+	t.Logf("interpose: %d lines of code without tests and comments, and %d more for --32bit", lines, compat)
 	if lines == 0 || lines > 3000 {
 		t.Errorf("interpose has %d lines of code, the aim is below 3000", lines)
 	}

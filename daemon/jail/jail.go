@@ -30,6 +30,7 @@ type Config struct {
 	Rules   []api.Rule    `json:"rules"`             // of this run only, from its flags
 	Ask     bool          `json:"ask"`               // questions may be asked
 	Timeout time.Duration `json:"timeout,omitempty"` // ends the program; 0: never
+	Compat  bool          `json:"compat,omitempty"`  // 32-bit programs may run
 	Keep    []int         `json:"-"`                 // descriptors from 3 on that the program inherits
 	Runtime string        `json:"runtime"`           // the daemon's directory
 }

@@ -2,6 +2,7 @@ package jail
 
 import (
 	"context"
+	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/netjail/netjail/daemon/api"
 	"github.com/netjail/netjail/interpose"
+	"github.com/netjail/netjail/notifier"
 )
 
 // SuccessorName is the name under which netjail supervises what a program has
@@ -70,6 +72,9 @@ func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
 	if err != nil {
 		return ExitFailure, err
 	}
+	if !cfg.Compat && is32bit(cfg.Path) {
+		return ExitCannotExec, &Error{Code: ExitCannotExec, Text: fmt.Sprintf("run %s: it is a 32-bit program", cfg.Path), Hint: compatHint}
+	}
 	if cfg.Ask {
 		s.tty = openTTY(s.link)
 		defer s.tty.close()
@@ -81,22 +86,24 @@ func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
 	starter, err := interpose.Prepare(&interpose.Command{
 		Path: cfg.Path, Args: cfg.Args, Keep: cfg.Keep,
 		Env:           append(os.Environ(), "NETJAIL=1", "NETJAIL_APP="+cfg.App),
-		SuccessorArgs: []string{SuccessorName}, Handover: heir.theirs,
+		SuccessorArgs: []string{SuccessorName}, Handover: heir.theirs, Compat: cfg.Compat,
 	})
 	if err != nil {
 		return ExitFailure, err
 	}
+	// Catching takes a tenth of a millisecond, in which the daemon answers.
+	caught := make(chan struct{})
+	go s.forward(caught)
 	if err := s.link.connect(ctx); err != nil {
 		starter.Cancel()
 		return ExitFailure, asFailure(err)
 	}
 	defer s.link.close()
-	if s.process, err = starter.Start(); err != nil {
+	<-caught
+	if err := s.start(starter); err != nil {
 		return startFailure(err, cfg.Path)
 	}
 	s.serve(ctx, nil)
-	signals := make(chan os.Signal, 64)
-	go s.forward(signals)
 	if cfg.Timeout > 0 {
 		go s.timeout(ctx)
 	}
@@ -113,11 +120,48 @@ func newID() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
+// start starts the program. A signal that comes meanwhile waits for it.
+func (s *supervisor) start(starter *interpose.Starter) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := starter.Start()
+	if err == nil {
+		s.process = p
+	}
+	return err
+}
+
 // serve answers calls in the background, those of adopted first.
 func (s *supervisor) serve(ctx context.Context, adopted []interpose.Pending) {
-	s.serving = interpose.NewSupervisor(s.process.TakeListener(), s.policy, nil)
+	s.serving = s.newServing(s.process.TakeListener())
 	s.serving.Adopt(adopted)
 	go func() { s.served <- s.serving.Serve(ctx) }()
+}
+
+// newServing returns what answers the calls that come through listener.
+func (s *supervisor) newServing(listener int) *interpose.Supervisor {
+	serving := interpose.NewSupervisor(listener, s.policy, nil)
+	serving.Compat = s.cfg.Compat
+	serving.Foreign = func(exe string) {
+		s.line(fmt.Sprintf("netjail: refused: %s is a 32-bit program. %s", notifier.Clean(exe, 300), compatHint))
+	}
+	return serving
+}
+
+// compatHint is what to do about a 32-bit program.
+const compatHint = "netjail --32bit COMMAND lets such programs run"
+
+// is32bit says whether the executable at path is for a 32-bit machine, see
+// elf(5). It speaks of no other files: execve(2) will.
+func is32bit(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var ident [5]byte
+	_, err = io.ReadFull(f, ident[:])
+	return err == nil && string(ident[:4]) == elf.ELFMAG && elf.Class(ident[4]) == elf.ELFCLASS32
 }
 
 // follow follows the program to its end.
@@ -210,15 +254,20 @@ func catch(c chan<- os.Signal) {
 	}
 }
 
-// forward hands signals on to the program. What the terminal sends to its
-// foreground group has reached the program by itself.
+// forward hands signals on to the program, once all are caught. What the
+// terminal sends to its foreground group has reached the program by itself.
 //
-// Until it has caught them signals end netjail, and the program with it. That
-// is for a tenth of a millisecond, which a program need not wait for: catching
-// takes many turns between goroutines.
-func (s *supervisor) forward(signals chan os.Signal) {
+// They are caught before the program starts: one that found netjail without a
+// handler then would end it, and kill the program.
+func (s *supervisor) forward(caught chan<- struct{}) {
+	signals := make(chan os.Signal, 64)
 	catch(signals)
+	close(caught)
 	for sig := range signals {
+		if !s.started() {
+			asDefault(sig)
+			continue
+		}
 		switch sig {
 		case unix.SIGINT, unix.SIGQUIT:
 			if s.tty.foreground() {
@@ -233,6 +282,25 @@ func (s *supervisor) forward(signals chan os.Signal) {
 			}
 		}
 		s.signal(sig.(unix.Signal))
+	}
+}
+
+func (s *supervisor) started() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process != nil
+}
+
+// asDefault does what a signal does to a process that does not catch it. There
+// is no program yet to hand it on to.
+func asDefault(sig os.Signal) {
+	switch sig {
+	case unix.SIGCONT:
+	case unix.SIGTSTP:
+		_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
+	default:
+		signal.Reset(sig)
+		_ = unix.Kill(unix.Getpid(), sig.(unix.Signal))
 	}
 }
 

@@ -113,7 +113,7 @@ func Succeed() error {
 		return fmt.Errorf("read the calls: %w", err)
 	}
 	go reap()
-	serving := interpose.NewSupervisor(listener, s.policy, nil)
+	serving := s.newServing(listener)
 	serving.Adopt(calls)
 	return serving.Serve(ctx)
 }

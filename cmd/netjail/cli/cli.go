@@ -44,6 +44,7 @@ Flags of a run:
       --no-prompt      ask nobody: deny what no rule allows
       --timeout TIME   end the program after TIME (10s, 5m), exit 124
       --keep-fd N      let the program inherit descriptor N
+      --32bit          let 32-bit programs run, too
 
 DEST is [proto://]host[:ports]: example.org:443, 10.0.0.0/8, udp://192.0.2.1:53,
 @localhost, @lan, @internet, @any, listen://127.0.0.1:8080, unix:/path.

@@ -24,6 +24,7 @@ type runFlags struct {
 	noPrompt    bool
 	timeout     string
 	keep        []int
+	compat      bool
 }
 
 // runCommand is the command that netjail is when it is given no other.
@@ -52,6 +53,7 @@ func (a *app) runCommand() *cobra.Command {
 	flags.BoolVar(&f.noPrompt, "no-prompt", false, "")
 	flags.StringVar(&f.timeout, "timeout", "", "")
 	flags.IntSliceVar(&f.keep, "keep-fd", nil, "")
+	flags.BoolVar(&f.compat, "32bit", false, "")
 	return c
 }
 
@@ -86,7 +88,10 @@ func (a *app) run(c *cobra.Command, f *runFlags, args []string) error {
 
 // config checks flags and finds the executable.
 func (f *runFlags) config(args []string) (jail.Config, error) {
-	cfg := jail.Config{Args: args, Ask: !f.noPrompt, Keep: f.keep}
+	cfg := jail.Config{Args: args, Ask: !f.noPrompt, Keep: f.keep, Compat: f.compat}
+	if f.compat && !interpose.Compat() {
+		return cfg, fmt.Errorf("--32bit: %w", interpose.ErrNoCompat)
+	}
 	var err error
 	if f.as != "" {
 		err = rules.CheckAppName(f.as)

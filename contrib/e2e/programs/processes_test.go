@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,7 +48,7 @@ func TestDaemonised(t *testing.T) {
 	}
 }
 
-func leaveBehind(t *testing.T, client, proto string) {
+func leaveBehind(t *testing.T, client, proto string, flags ...string) {
 	h := e2etest.NewHome(t)
 	allowed, denied := listen(t, proto, "127.0.0.1:0"), listen(t, proto, "127.0.0.1:0")
 	_, allowedPort, _ := net.SplitHostPort(allowed.Addr())
@@ -59,7 +60,7 @@ func leaveBehind(t *testing.T, client, proto string) {
 	args := []string{client, "daemon", proto, "127.0.0.1", allowedPort, "127.0.0.1", deniedPort, fifo, result}
 
 	// The run ends although the daemon waits, and before it has done anything.
-	r := h.Run(append([]string{"--no-prompt", "--allow", proto + "://" + allowed.Addr()}, args...)...)
+	r := h.Run(slices.Concat([]string{"--no-prompt", "--allow", proto + "://" + allowed.Addr()}, flags, args)...)
 	if r.Code != 0 || r.Stdout != "" || r.Stderr != "" {
 		t.Fatalf("got %+v, want success and silence", r)
 	}

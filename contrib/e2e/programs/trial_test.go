@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +22,8 @@ type counter interface {
 // allowed, and not allowed.
 type trial struct {
 	args  []string
-	dest  string // as a hint names it
+	flags []string // netjail's, besides --allow
+	dest  string   // as a hint names it
 	count counter
 
 	prepare func(*exec.Cmd)  // before each run
@@ -48,6 +50,11 @@ func native(h *e2etest.Home, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// command returns netjail's arguments.
+func (tr *trial) command(flags ...string) []string {
+	return slices.Concat([]string{"--no-prompt"}, tr.flags, flags, tr.args)
+}
+
 func (tr *trial) app() string { return filepath.Base(tr.args[0]) }
 
 // run makes the three runs, each of which is a subtest.
@@ -62,7 +69,7 @@ func (tr *trial) run(t *testing.T) {
 	tr.look(t)
 	t.Run("denied", func(t *testing.T) { tr.runDenied(t, h) })
 	t.Run("allowed", func(t *testing.T) {
-		got, n := tr.once(t, h, h.Command(append([]string{"--no-prompt", "--allow", tr.dest}, tr.args...)...))
+		got, n := tr.once(t, h, h.Command(tr.command("--allow", tr.dest)...))
 		if got.Stdout != plain.Stdout || got.Code != plain.Code {
 			t.Errorf("code %d, stdout:\n%s\nwant code %d, stdout:\n%s\nstderr:\n%s", got.Code, got.Stdout, plain.Code, plain.Stdout, got.Stderr)
 		}
@@ -76,7 +83,7 @@ func (tr *trial) run(t *testing.T) {
 
 func (tr *trial) runDenied(t *testing.T, h *e2etest.Home) {
 	start := time.Now()
-	got, n := tr.once(t, h, h.Command(append([]string{"--no-prompt"}, tr.args...)...))
+	got, n := tr.once(t, h, h.Command(tr.command()...))
 	took := time.Since(start)
 	if n != 0 {
 		t.Errorf("%d arrived, want none", n)
