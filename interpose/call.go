@@ -90,7 +90,11 @@ func (k *call) send(r result) {
 	case r.errno != 0:
 		resp.Val = 0
 	}
-	if errno := sys.NotifSend(k.s.listener, &resp); errno != 0 && errno != unix.ENOENT {
+	switch errno := sys.NotifSend(k.s.listener, &resp); errno {
+	case 0:
+	case unix.ENOENT:
+		k.s.replay.note(k, resp)
+	default:
 		k.s.log.Error("answer a call", "error", errno)
 	}
 }

@@ -131,6 +131,10 @@ func Prepare(c *Command) (*Starter, error) {
 	if err != nil {
 		return nil, err
 	}
+	var flags uintptr
+	if sys.WaitKillable() {
+		flags = unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	}
 	var compat *filter.Arch
 	if c.Compat {
 		if compat = filter.Compat; compat == nil {
@@ -140,7 +144,7 @@ func Prepare(c *Command) (*Starter, error) {
 	runtime.LockOSThread()
 	s := &Starter{launch: sys.Launch{
 		Path: c.Path, Args: c.Args, Env: c.Env, Pgid: unix.Getpgrp(), Nofile: nofile,
-		Filter: filter.Program(filter.Native, compat), Flags: unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+		Filter: filter.Program(filter.Native, compat), Flags: flags,
 		Landlock: ruleset, SuccessorArgs: c.SuccessorArgs, Handover: c.Handover,
 	}}
 	s.keeper, err = sys.Fork(&s.launch)
@@ -156,16 +160,6 @@ func (s *Starter) Start() (*Process, error) {
 		defer sys.Close(s.launch.Landlock)
 	}
 	r, err := s.keeper.Start()
-	if err == nil && r.Kind == sys.Failed && sys.Stage(r.Value) == sys.StageSeccomp && unix.Errno(r.Status) == unix.EINVAL {
-		// Before Linux 5.19 a signal can interrupt a call that is being
-		// performed; answering it fails with ENOENT then.
-		s.keeper.Reap()
-		s.launch.Flags = 0
-		if s.keeper, err = sys.Fork(&s.launch); err != nil {
-			return nil, err
-		}
-		r, err = s.keeper.Start()
-	}
 	switch {
 	case err != nil:
 		s.keeper.Kill()

@@ -51,6 +51,7 @@ type Supervisor struct {
 	stuck           chan struct{} // wakes relieve
 	relieving       atomic.Bool
 	waiting, wg     sync.WaitGroup // goroutines of calls, and of the rest
+	replay          replay
 	handing         handover
 	adopted         []Pending
 }
@@ -61,7 +62,10 @@ func NewSupervisor(listener int, p Policy, log *slog.Logger) *Supervisor {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Supervisor{listener: listener, policy: p, log: log, threads: pidfdThread(), stuck: make(chan struct{}, 1)}
+	return &Supervisor{
+		listener: listener, policy: p, log: log, threads: pidfdThread(), replay: replay{on: !sys.WaitKillable()},
+		stuck: make(chan struct{}, 1),
+	}
 }
 
 // pidfdThread probes for PIDFD_THREAD.
@@ -211,6 +215,10 @@ func (s *Supervisor) hungUp() bool {
 
 // answer handles one call. It reports whether k was kept for later.
 func (s *Supervisor) answer(ctx context.Context, k *call, n *sys.Notif) (kept bool) {
+	if resp, again := s.replay.take(n); again {
+		_ = sys.NotifSend(s.listener, &resp)
+		return false
+	}
 	k.reset(s, n)
 	r := s.handle(k)
 	if r.later == nil {

@@ -88,6 +88,14 @@ func NotifSizes() (Sizes, unix.Errno) {
 	return s, e
 }
 
+// WaitKillable says whether the kernel knows WAIT_KILLABLE_RECV, Linux 5.19. It
+// looks at the flags before the program, of which there is none.
+func WaitKillable() bool {
+	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, 0)
+	return e != unix.EINVAL
+}
+
 // ListenerRefused asks for a listener with no program, which installs nothing,
 // and returns the errno: EFAULT from the kernel, EBUSY from a netjail filter
 // that this process already runs under.
