@@ -304,7 +304,7 @@ func TestCallerKilled(t *testing.T) {
 		t.Errorf("status %v, want killed", ws)
 	}
 	// It may be seen by the call itself, or by the end of the jail.
-	if err := <-ended; err != errCallerGone && err != context.Canceled {
+	if err := <-ended; err != errInterrupted && err != errCallerGone && err != context.Canceled {
 		t.Errorf("the question ended with %v", err)
 	}
 	if n := count(); n != 0 {
@@ -350,11 +350,18 @@ func TestManyCalls(t *testing.T) {
 		}
 		return len(list)
 	}
-	var n, fdsBefore, goBefore atomic.Int64
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const slack = 256 << 10 // of other tests' leftovers; a byte a call is 100 KB
+	var n, fdsBefore, goBefore, heapBefore atomic.Int64
 	p := policy{check: func(*Call) Verdict {
 		switch n.Add(1) {
 		case 1000:
-			runtime.GC() // closes files that other tests forgot
+			heapBefore.Store(heap()) // and closes files that other tests forgot
 			fdsBefore.Store(int64(descriptors()))
 			goBefore.Store(int64(runtime.NumGoroutine()))
 		case victimConnects:
@@ -363,6 +370,9 @@ func TestManyCalls(t *testing.T) {
 			}
 			if now := int64(runtime.NumGoroutine()); now > goBefore.Load() {
 				t.Errorf("%d goroutines, %d before", now, goBefore.Load())
+			}
+			if now := heap(); now > heapBefore.Load()+slack {
+				t.Errorf("%d bytes, %d before", now, heapBefore.Load())
 			}
 		}
 		return Allow
