@@ -14,7 +14,7 @@ import (
 // reference decides like Set, from its documentation, by looking at every rule.
 func reference(list []Rule, q *Request, now time.Time) (Verdict, int) {
 	if q.Unix != "" {
-		if i := refBest(list, refSpeaking(list, q, "", now)); i >= 0 {
+		if i := refBest(list, refSpeaking(list, q, "", now, false)); i >= 0 {
 			return list[i].Verdict, i
 		}
 		return Allow, -1
@@ -24,8 +24,8 @@ func reference(list []Rule, q *Request, now time.Time) (Verdict, int) {
 		names = []string{""}
 	}
 	verdict, by, first := Allow, -1, true
-	for _, name := range names {
-		i := refBest(list, refSpeaking(list, q, name, now))
+	for n, name := range names {
+		i := refBest(list, refSpeaking(list, q, name, now, refForeign(q, n, name)))
 		v := Ask
 		if i >= 0 {
 			v = list[i].Verdict
@@ -46,7 +46,14 @@ func refMetadata(a netip.Addr) bool {
 
 func refSeverity(v Verdict) int { return map[Verdict]int{Allow: 0, Ask: 1, Deny: 2}[v] }
 
-func refSpeaking(list []Rule, q *Request, name string, now time.Time) []int {
+// refForeign: a public name at an address of this machine or its networks.
+func refForeign(q *Request, n int, name string) bool {
+	c := ClassOf(q.Addr.Addr())
+	private := c == LAN || c == Localhost || c == Internet && refMetadata(q.Addr.Addr())
+	return private && n >= q.Own && strings.Contains(name, ".") && !strings.HasSuffix(name, ".lan")
+}
+
+func refSpeaking(list []Rule, q *Request, name string, now time.Time, foreign bool) []int {
 	var found []int
 	for i := range list {
 		r := &list[i]
@@ -56,7 +63,8 @@ func refSpeaking(list []Rule, q *Request, name string, now time.Time) []int {
 			d.Listen == (q.Op == Listen) && (d.Proto == AnyProto || d.Proto == q.Proto) &&
 			(d.Ports == Ports{} || q.Proto != ICMP && slices.ContainsFunc(d.Ports.Ranges(), func(p PortRange) bool {
 				return p.First <= q.Addr.Port() && q.Addr.Port() <= p.Last
-			})) && refHost(d.Host, q, name)
+			})) && refHost(d.Host, q, name) &&
+			!(foreign && r.Verdict == Allow && !r.Local && (d.Host.Kind == HostName || d.Host.Kind == HostSuffix))
 		if ok {
 			found = append(found, i)
 		}
@@ -158,6 +166,7 @@ func randomRule(r *rand.Rand, dests []Destination) Rule {
 		Dest:     pick(r, dests...),
 		Exe:      pick(r, "", "", "/x", "/y"),
 		Run:      r.IntN(4) == 0,
+		Local:    r.IntN(3) == 0,
 		Disabled: r.IntN(8) == 0,
 		Expires:  pick(r, time.Time{}, time.Time{}, epoch.Add(-1), epoch, epoch.Add(1)),
 	}
@@ -203,6 +212,7 @@ func randomRequest(r *rand.Rand) *Request {
 	for range r.IntN(4) {
 		q.Names = append(q.Names, pick(r, "x.a.org", "a.org", "y.x.a.org", "b.org", "c.org"))
 	}
+	q.Own = r.IntN(2)
 	return q
 }
 

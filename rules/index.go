@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -54,6 +55,21 @@ func (b bucket) find(q *Request, now time.Time) *entry {
 	return nil
 }
 
+// named is find for a name. If a public name has an address that it should not
+// have, only rules that say so allow it.
+func (b bucket) named(q *Request, now time.Time, public bool) *entry {
+	for i := range b {
+		if b[i].covers(public) && b[i].rule.speaksOf(q, now) {
+			return &b[i]
+		}
+	}
+	return nil
+}
+
+func (e *entry) covers(public bool) bool {
+	return !public || e.rule.Local || e.rule.Verdict != Allow
+}
+
 // scope is the key of an index: whose rules, and in which direction.
 type scope struct {
 	app    string
@@ -70,6 +86,8 @@ type index struct {
 	v6       prefixes[[2]uint64]
 	classes  [Multicast + 1]bucket
 	any      bucket
+
+	addressed []*Rule // allow or ask about addresses beyond this machine
 }
 
 func newIndex() *index {
@@ -83,6 +101,9 @@ func newIndex() *index {
 
 func (x *index) add(e entry) {
 	h := &e.rule.Dest.Host
+	if e.rule.Verdict != Deny && h.addressed() {
+		x.addressed = append(x.addressed, e.rule)
+	}
 	switch h.Kind {
 	case HostAddr:
 		x.addrs[h.Addr] = append(x.addrs[h.Addr], e)
@@ -146,22 +167,33 @@ func (x *index) byAddr(q *Request, a netip.Addr, now time.Time) *entry {
 
 // bySuffix finds the best rule of a wildcard that covers the name: one with
 // more labels beats whatever else one with fewer has.
-func (x *index) bySuffix(q *Request, name string, now time.Time) *entry {
-	if len(x.suffixes) == 0 {
-		return nil
-	}
-	below := false
-	for {
-		b := x.suffixes[name]
+func (x *index) bySuffix(q *Request, name string, now time.Time, public bool) *entry {
+	for b, below := range x.above(name) {
 		for i := range b {
-			if (below || b[i].rule.Dest.Host.Apex) && b[i].rule.speaksOf(q, now) {
+			if (below || b[i].rule.Dest.Host.Apex) && b[i].covers(public) && b[i].rule.speaksOf(q, now) {
 				return &b[i]
 			}
 		}
-		_, parent, found := strings.Cut(name, ".")
-		if !found {
-			return nil
+	}
+	return nil
+}
+
+// above yields the wildcards of name and of each domain it is below, the
+// longest first.
+func (x *index) above(name string) iter.Seq2[bucket, bool] {
+	return func(yield func(bucket, bool) bool) {
+		if len(x.suffixes) == 0 {
+			return
 		}
-		name, below = parent, true
+		for below := false; ; below = true {
+			if b := x.suffixes[name]; b != nil && !yield(b, below) {
+				return
+			}
+			_, parent, found := strings.Cut(name, ".")
+			if !found {
+				return
+			}
+			name = parent
+		}
 	}
 }

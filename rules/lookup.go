@@ -14,6 +14,9 @@ type lookup struct {
 	app    *index     // the app's own rules in this direction, or nil
 	shared *index     // every app's rules in this direction, or nil
 
+	inside bool // addr is the machine's, or in its networks
+	public bool // so the name that is looked at should not have it
+
 	exact *entry // the best rule of exactly the address
 	wide  bool   // the three below have been looked up
 	cidr  *entry
@@ -27,6 +30,8 @@ func newLookup(s *Set, r *Request, now time.Time) lookup {
 		a = canonicalAddr(a)
 	}
 	l := lookup{r: r, now: now, addr: a, bare: a.WithZone("")}
+	c := ClassOf(a)
+	l.inside = c == Localhost || c == LAN || IsMetadata(a)
 	l.shared = s.indexes[scope{"", r.Op == Listen}]
 	if r.App != "" {
 		l.app = s.indexes[scope{r.App, r.Op == Listen}]
@@ -64,13 +69,13 @@ func (l *lookup) in(x *index, by how, key string) *entry {
 	case byAddr:
 		return x.byAddr(l.r, l.addr, l.now)
 	case byName:
-		return x.names[key].find(l.r, l.now)
+		return x.names[key].named(l.r, l.now, l.public)
 	case byUnix:
 		return x.unix[key].find(l.r, l.now)
 	case byPrefix:
 		return x.byPrefix(l.r, l.bare, l.now)
 	case bySuffix:
-		return x.bySuffix(l.r, key, l.now)
+		return x.bySuffix(l.r, key, l.now, l.public)
 	case byClass:
 		return x.classes[ClassOf(l.addr)].find(l.r, l.now)
 	}
@@ -83,6 +88,12 @@ func (l *lookup) unix() Decision {
 		return e.decision()
 	}
 	return Decision{Allow, nil, whyLocal}
+}
+
+// under answers for the address under the name with this number.
+func (l *lookup) under(i int) Decision {
+	l.public = l.inside && i >= l.r.Own && !isPrivateName(l.r.Names[i])
+	return l.decide(l.r.Names[i])
 }
 
 // decide answers for the address under one of its names, or under none ("").

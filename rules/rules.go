@@ -56,6 +56,7 @@ type Request struct {
 	Addr  netip.AddrPort // canonical, see Canonical; for Listen the local address
 	Unix  string         // an AF_UNIX destination, "/path" or "@abstract"; Addr is unused then
 	Names []string       // names known for Addr, lower case, no trailing dot
+	Own   int            // how many of Names, from the first, are the machine's own: no resolver made them up
 	Exe   string         // the calling executable's path, as the kernel names it
 }
 
@@ -85,6 +86,8 @@ type Rule struct {
 	Jail     string      // "", or the id of the only jail it holds for (lifetime UntilExit)
 	Run      bool        // from the flags of this run, or answered until its exit
 	Disabled bool        //
+	Local    bool        // an allow of a name covers it on this machine and its networks too, see Set
+	Refuse   bool        // a lookup that it denies is answered REFUSED, not NXDOMAIN
 	Note     string      //
 	By       string      // who made it: "prompt", "cli", "flag"; "" is a person with an editor
 	Created  time.Time   // zero: unknown

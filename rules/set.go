@@ -27,6 +27,12 @@ type Decision struct {
 //  4. an executable before none;
 //  5. one app before all apps.
 //
+// A public name that has an address of this machine or its networks is not
+// allowed by its name: whoever runs the name server would say what is reached
+// there (DNS rebinding). A rule with Local allows it, and so do rules of the
+// address. Names that are never public, such as nas.local, and the machine's
+// own are none of these.
+//
 // Among equals a run's own rules come first, then Deny before Ask before
 // Allow. Disabled and expired rules do not speak. Where none speaks the answer
 // is Ask, and Allow for an AF_UNIX socket.
@@ -93,9 +99,9 @@ func (s *Set) Decide(r *Request, now time.Time) Decision {
 	if len(r.Names) == 0 {
 		return l.decide("")
 	}
-	worst := l.decide(r.Names[0])
-	for _, name := range r.Names[1:] {
-		if d := l.decide(name); severity(d.Verdict) > severity(worst.Verdict) {
+	worst := l.under(0)
+	for i := range r.Names[1:] {
+		if d := l.under(i + 1); severity(d.Verdict) > severity(worst.Verdict) {
 			worst = d
 		}
 	}

@@ -31,6 +31,7 @@ func request(op Op, proto Proto, addr string, names ...string) *Request {
 // one request. Rules of one rung tie as hosts and differ only in verdict.
 func TestSpecificityLadder(t *testing.T) {
 	q := request(Connect, TCP, "10.1.2.3:443", "www.a.example.org")
+	q.Own = 1
 	ladder := []struct {
 		dest string
 		more []func(*Rule)

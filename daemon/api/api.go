@@ -125,6 +125,8 @@ type Rule struct {
 	Expires  *time.Time        `json:"expires,omitempty"` // of lifetime until
 	Jail     string            `json:"jail,omitempty"`    // of lifetime exit
 	Enabled  bool              `json:"enabled"`
+	Local    bool              `json:"local,omitempty"`
+	Refuse   bool              `json:"refuse,omitempty"`
 	Note     string            `json:"note,omitempty"`
 	By       string            `json:"by,omitempty"`
 	Created  *time.Time        `json:"created,omitempty"`
@@ -139,7 +141,7 @@ const Every = "@all"
 func FromRule(r *rules.Rule) Rule {
 	out := Rule{
 		ID: r.ID(), App: r.App, Verdict: r.Verdict, Dest: r.Dest, Exe: r.Exe, Lifetime: "always",
-		Jail: r.Jail, Enabled: !r.Disabled, Note: r.Note, By: r.By, File: r.Source.File, Line: r.Source.Line,
+		Jail: r.Jail, Enabled: !r.Disabled, Local: r.Local, Refuse: r.Refuse, Note: r.Note, By: r.By, File: r.Source.File, Line: r.Source.Line,
 	}
 	if out.App == "" {
 		out.App = Every
@@ -161,7 +163,7 @@ func FromRule(r *rules.Rule) Rule {
 func (r *Rule) Rule() (rules.Rule, error) {
 	out := rules.Rule{
 		App: r.App, Verdict: r.Verdict, Dest: r.Dest, Exe: r.Exe, Jail: r.Jail, Run: r.Jail != "",
-		Disabled: !r.Enabled, Note: r.Note, By: r.By, Source: rules.Source{File: r.File, Line: r.Line},
+		Disabled: !r.Enabled, Local: r.Local, Refuse: r.Refuse, Note: r.Note, By: r.By, Source: rules.Source{File: r.File, Line: r.Line},
 	}
 	if r.App == Every {
 		out.App = ""

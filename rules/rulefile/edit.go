@@ -175,6 +175,18 @@ type field struct {
 
 var fields = []field{
 	{"exe", func(r *rules.Rule) string { return quotedOr(r.Exe) }},
+	{"local", func(r *rules.Rule) string {
+		if r.Local {
+			return "true"
+		}
+		return ""
+	}},
+	{"answer", func(r *rules.Rule) string {
+		if r.Refuse {
+			return quoted("refused")
+		}
+		return ""
+	}},
 	{"note", func(r *rules.Rule) string { return quotedOr(r.Note) }},
 	{"by", func(r *rules.Rule) string { return quotedOr(r.By) }},
 	{"created", func(r *rules.Rule) string { return timeText(r.Created) }},

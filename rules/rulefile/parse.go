@@ -200,14 +200,27 @@ func setField(r *rules.Rule, key string, v *unstable.Node) (err error) {
 	case "expires":
 		r.Expires, err = timeOf(v)
 	case "enabled":
-		if v.Kind != unstable.Bool {
-			return errors.New("want true or false")
+		r.Disabled, err = boolOf(v)
+		r.Disabled = !r.Disabled
+	case "local":
+		r.Local, err = boolOf(v)
+	case "answer":
+		var answer string
+		if answer, err = stringOf(v); err == nil && answer != "nxdomain" && answer != "refused" {
+			err = errors.New("want nxdomain or refused")
 		}
-		r.Disabled = string(v.Data) != "true"
+		r.Refuse = answer == "refused"
 	default:
-		return errors.New("unknown key: a rule has allow, deny or ask, exe, note, by, created, expires, enabled")
+		return errors.New("unknown key: a rule has allow, deny or ask, exe, local, answer, note, by, created, expires, enabled")
 	}
 	return err
+}
+
+func boolOf(v *unstable.Node) (bool, error) {
+	if v.Kind != unstable.Bool {
+		return false, errors.New("want true or false")
+	}
+	return string(v.Data) == "true", nil
 }
 
 func setDestination(r *rules.Rule, verdict string, v *unstable.Node) error {

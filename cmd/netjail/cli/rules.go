@@ -113,14 +113,14 @@ func where(r *api.Rule) string {
 }
 
 func (a *app) rulesAdd() *cobra.Command {
-	var life, exe, note string
+	var f ruleFlags
 	c := &cobra.Command{
 		Use:     "add APP allow|deny|ask DEST...",
 		Short:   "Add rules, or change those for the same destination",
 		Example: "  netjail rules add curl allow example.org:443 --for 1h",
 		Args:    hinting(cobra.MinimumNArgs(3)),
 		RunE: func(c *cobra.Command, args []string) error {
-			list, err := newRules(args, life, exe, note)
+			list, err := newRules(args, &f)
 			if err != nil {
 				return err
 			}
@@ -138,14 +138,22 @@ func (a *app) rulesAdd() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&life, "for", "always", "how long it holds: 30m, 2h, 7d, always")
-	c.Flags().StringVar(&exe, "exe", "", "only for this executable")
-	c.Flags().StringVar(&note, "note", "", "a remark to keep with the rule")
+	c.Flags().StringVar(&f.life, "for", "always", "how long it holds: 30m, 2h, 7d, always")
+	c.Flags().StringVar(&f.exe, "exe", "", "only for this executable")
+	c.Flags().StringVar(&f.note, "note", "", "a remark to keep with the rule")
+	c.Flags().BoolVar(&f.local, "local", false, "an allow of a name covers it on this machine and its networks too")
+	c.Flags().StringVar(&f.answer, "answer", "nxdomain", "what the lookup of a denied name gets: nxdomain, refused")
 	return c
 }
 
+// ruleFlags are the flags that say more of a rule.
+type ruleFlags struct {
+	life, exe, note, answer string
+	local                   bool
+}
+
 // newRules makes the rules that arguments ask for; all are good, or none.
-func newRules(args []string, life, exe, note string) ([]api.Rule, error) {
+func newRules(args []string, f *ruleFlags) ([]api.Rule, error) {
 	appName := args[0]
 	if appName == api.Every {
 		appName = ""
@@ -156,15 +164,18 @@ func newRules(args []string, life, exe, note string) ([]api.Rule, error) {
 	if err != nil {
 		return nil, hint(err, "allow, deny or ask")
 	}
-	l, err := rules.ParseLifetime(life)
+	l, err := rules.ParseLifetime(f.life)
 	if err != nil {
 		return nil, fmt.Errorf("--for: %w", err)
 	}
 	if l.Kind != rules.Always && l.Kind != rules.For {
-		return nil, fmt.Errorf("--for: %q is for answers, a rule holds for a time or always", life)
+		return nil, fmt.Errorf("--for: %q is for answers, a rule holds for a time or always", f.life)
 	}
-	if exe != "" && !filepath.IsAbs(exe) {
-		return nil, fmt.Errorf("--exe: %q is not an absolute path", exe)
+	if f.exe != "" && !filepath.IsAbs(f.exe) {
+		return nil, fmt.Errorf("--exe: %q is not an absolute path", f.exe)
+	}
+	if f.answer != "nxdomain" && f.answer != "refused" {
+		return nil, fmt.Errorf("--answer: %q is not nxdomain or refused", f.answer)
 	}
 	var list []api.Rule
 	for _, arg := range args[2:] {
@@ -173,7 +184,7 @@ func newRules(args []string, life, exe, note string) ([]api.Rule, error) {
 			return nil, err
 		}
 		for _, d := range dests {
-			r := rules.Rule{App: appName, Verdict: verdict, Dest: d, Exe: exe, Note: note, By: "cli"}
+			r := rules.Rule{App: appName, Verdict: verdict, Dest: d, Exe: f.exe, Note: f.note, By: "cli", Local: f.local, Refuse: f.answer == "refused"}
 			if l.Kind == rules.For {
 				r.Expires = time.Now().Add(l.For).UTC().Truncate(time.Second)
 			}
