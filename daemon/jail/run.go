@@ -36,6 +36,8 @@ type supervisor struct {
 	serving *interpose.Supervisor
 	served  chan error
 
+	starting, running chan struct{} // closed when the program is
+
 	// How often the program was continued, and how often it will have been
 	// when it goes on after its last stop.
 	continued, stoppedAt atomic.Int64
@@ -47,7 +49,10 @@ type supervisor struct {
 }
 
 func newSupervisor(cfg Config, id string, stderr io.Writer) (*supervisor, error) {
-	s := &supervisor{cfg: cfg, id: id, stderr: stderr, served: make(chan error, 1)}
+	s := &supervisor{
+		cfg: cfg, id: id, stderr: stderr, served: make(chan error, 1),
+		starting: make(chan struct{}), running: make(chan struct{}),
+	}
 	var err error
 	if s.policy, err = newPolicy(&s.cfg, id, s.line); err != nil {
 		return nil, err
@@ -120,13 +125,13 @@ func newID() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
-// start starts the program. A signal that comes meanwhile waits for it.
+// start starts the program.
 func (s *supervisor) start(starter *interpose.Starter) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	close(s.starting)
 	p, err := starter.Start()
 	if err == nil {
 		s.process = p
+		close(s.running)
 	}
 	return err
 }
@@ -285,10 +290,21 @@ func (s *supervisor) forward(caught chan<- struct{}) {
 	}
 }
 
+// started says whether there is a program to hand a signal on to. One that is
+// just being started is waited for, but not for long: Ctrl-Z may have stopped
+// it on its way, and it goes on only after this process was stopped, too.
 func (s *supervisor) started() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.process != nil
+	select {
+	case <-s.starting:
+	default:
+		return false
+	}
+	select {
+	case <-s.running:
+		return true
+	case <-time.After(time.Second):
+		return false
+	}
 }
 
 // asDefault does what a signal does to a process that does not catch it. There

@@ -16,7 +16,7 @@ import (
 )
 
 // wait bounds what should come soon. A test that reaches it has failed.
-const wait = 10 * time.Second
+const wait = time.Minute
 
 // pty is a terminal with a front on it, seen from the person's side.
 type pty struct {

@@ -18,7 +18,8 @@ const (
 	cursor = "> "
 )
 
-// render draws a question for a terminal of that many columns.
+// render draws a question for a terminal of that many columns. The cursor's
+// line comes below it.
 func render(q notifier.Question, width int, color bool, now time.Time) string {
 	width = max(width, minWidth)
 	var b strings.Builder
@@ -32,7 +33,6 @@ func render(q notifier.Question, width int, color bool, now time.Time) string {
 	for _, line := range body(q, width, now) {
 		b.WriteString(line + "\n")
 	}
-	b.WriteString(cursor)
 	return b.String()
 }
 

@@ -50,7 +50,7 @@ netjail: curl wants to connect
 > `,
 	}
 	for width, want := range cases {
-		if got := render(q, width, false, now); got != want {
+		if got := render(q, width, false, now) + cursor; got != want {
 			t.Errorf("%d columns:\ngot %s\nwant %s", width, got, want)
 		}
 	}

@@ -103,12 +103,19 @@ func (s *session) look() error {
 	if err != nil || !done {
 		return err // a stopped terminal, or something new: the next look draws
 	}
+	s.drawn = true
 	// What was typed until now was not an answer to what could not be read yet.
+	// Keys count when the cursor is there.
+	if err := s.tty.flushInput(); err != nil {
+		return err
+	}
+	if done, err = s.tty.write(cursor, s.w.fd, patience); err != nil || !done {
+		return err
+	}
 	s.keys = keys{}
-	s.shown, s.drawn = true, true
-	err = s.tty.flushInput()
+	s.shown = true
 	s.opts.Log.Debug("question shown", "id", s.q.ID)
-	return err
+	return nil
 }
 
 // key waits for a key, for the next tick or for something new.

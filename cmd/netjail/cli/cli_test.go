@@ -32,8 +32,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			"fits":  fits,
+			"exits":   exits,
+			"fits":    fits,
+			"restart": restart,
 		},
 	})
 }
@@ -69,7 +70,7 @@ func stopDaemon(run string) error {
 		return err
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
 			return nil
 		}
@@ -78,6 +79,14 @@ func stopDaemon(run string) error {
 		}
 	}
 	return errors.New("the daemon does not end")
+}
+
+// restart is "restart": the daemon ends, and the next command starts another.
+func restart(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: restart")
+	}
+	ts.Check(stopDaemon(ts.Getenv("XDG_RUNTIME_DIR")))
 }
 
 // exits is "exits CODE COMMAND...": the command must exit with that code.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/netjail/netjail/contrib/e2e/e2etest"
 )
@@ -89,7 +90,7 @@ func TestOtherUser(t *testing.T) {
 const talkToDaemon = `
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
-s.settimeout(5)
+s.settimeout(60)
 try:
     s.connect(sys.argv[1])
     s.sendall(b'{"v":1,"id":1,"op":"status"}\n')
@@ -145,17 +146,25 @@ func TestSocketFromJail(t *testing.T) {
 
 // TestIdle leaves the daemon alone until it leaves.
 func TestIdle(t *testing.T) {
+	const idle = 3 * time.Second // a slow machine starts a run within it
 	h := e2etest.NewHome(t)
 	srv := listen(t)
-	cmd := h.Command("daemon", "--idle", "1s")
+	cmd := h.Command("daemon", "--idle", idle.String())
 	background(t, cmd)
 	// Not by asking: that would keep it.
 	e2etest.WaitFor(t, "the daemon serves", func() bool { return h.DaemonPID() == cmd.Process.Pid })
-	busy := h.Command("--allow", srv.Addr(), "sh", "-c", "sleep 1.5; exec curl -s "+srv.url())
-	wantResult(t, "a run longer than that", h.Finish(busy), 0)
+	busy := later(h, h.Command("--allow", srv.Addr(), "sh", "-c",
+		"touch begun; until [ -e go ]; do sleep 0.02; done; exec curl -s "+srv.url()))
+	e2etest.WaitFor(t, "the run begins", func() bool {
+		_, err := os.Stat(filepath.Join(h.Dir, "begun"))
+		return err == nil
+	})
+	time.Sleep(idle + idle/2) // to see that nothing happens
 	if pid := h.DaemonPID(); pid != cmd.Process.Pid || !alive(pid) {
 		t.Errorf("the daemon %d left while a jail ran", cmd.Process.Pid)
 	}
+	writeFile(t, filepath.Join(h.Dir, "go"), "")
+	wantResult(t, "a run longer than that", <-busy, 0)
 	e2etest.WaitFor(t, "the daemon leaves", func() bool { return !alive(cmd.Process.Pid) })
 	if r := h.Run("status"); r.Code != 1 || !strings.Contains(r.Stdout, "no daemon is running") {
 		t.Errorf("status: %+v", r)
@@ -245,7 +254,7 @@ func TestTwoDaemons(t *testing.T) {
 	var cmds [2]*exec.Cmd
 	var wg sync.WaitGroup
 	for i := range cmds {
-		cmds[i] = h.Command("daemon", "--idle", "2s")
+		cmds[i] = h.Command("daemon", "--idle", "5s") // both start within it
 		wg.Go(func() { codes[i] = h.Finish(cmds[i]) })
 	}
 	wg.Wait()

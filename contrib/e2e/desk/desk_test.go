@@ -3,12 +3,10 @@ package desk
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -24,52 +22,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// server counts connections and knows its own, so that a leak that is still in
-// the queue is counted before the answer is given.
-type server struct {
-	*e2etest.Server
+// server counts connections.
+type server struct{ *e2etest.Server }
 
-	mu   sync.Mutex
-	seen map[string]bool
-	own  int
-}
-
-func listen(t *testing.T) *server {
-	s := &server{seen: make(map[string]bool)}
-	s.Server = e2etest.Serve(t, "127.0.0.1:0", func(c net.Conn) {
-		s.mu.Lock()
-		s.seen[c.RemoteAddr().String()] = true
-		s.mu.Unlock()
-		e2etest.Hello(c)
-	})
-	return s
-}
+func listen(t *testing.T) *server { return &server{e2etest.Listen(t)} }
 
 func (s *server) url() string { return "http://" + s.Addr() + "/" }
-
-// reached returns how many connections have arrived but those of its own. The
-// listener's queue is in order: when the own one is seen, the ones before it
-// are counted.
-func (s *server) reached(t *testing.T) int {
-	t.Helper()
-	c, err := net.Dial("tcp", s.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	e2etest.WaitFor(t, "the server sees a connection", func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.seen[c.LocalAddr().String()]
-	})
-	s.own++
-	return s.Count() - s.own
-}
 
 // wantReached fails unless so many connections have arrived.
 func (s *server) wantReached(t *testing.T, when string, want int) {
 	t.Helper()
-	if got := s.reached(t); got != want {
+	if got := s.Settled(t); got != want {
 		t.Fatalf("%s: %d connections have reached the server, want %d", when, got, want)
 	}
 }

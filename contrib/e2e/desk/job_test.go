@@ -70,7 +70,9 @@ func TestInterruptOnce(t *testing.T) {
 	}
 }
 
-// job is a program that is stopped and continued.
+// job is a program that is stopped and continued. It waits without starting
+// others: dash does that by vfork(2), and is not stopped with a child that was
+// stopped before it called execve(2), with netjail or without.
 type job struct {
 	*screen
 	h       *e2etest.Home
@@ -82,7 +84,10 @@ func newJob(t *testing.T) *job {
 	t.Helper()
 	h := e2etest.NewHome(t)
 	j := &job{screen: newScreen(t, h), h: h}
-	j.enter("netjail sh -c 'echo $$ > pid; echo begun; until [ -e go ]; do sleep 0.02; done; echo over; exit 5'")
+	if err := syscall.Mkfifo(filepath.Join(h.Dir, "go"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j.enter("netjail sh -c 'echo $$ > pid; echo begun; read x < go; echo over; exit 5'")
 	j.wait("^begun$")
 	j.pid = number(t, h, "pid")
 	return j
@@ -108,7 +113,13 @@ func (j *job) goOn(line string) {
 // end lets the program end in the foreground.
 func (j *job) end() {
 	j.t.Helper()
-	writeFile(j.t, filepath.Join(j.h.Dir, "go"), "")
+	e2etest.WaitFor(j.t, "the program reads", func() bool {
+		f, err := os.OpenFile(filepath.Join(j.h.Dir, "go"), os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			f.Close()
+		}
+		return err == nil
+	})
 	j.ended("code", 5)
 	j.wait("^over$")
 	j.sane()
@@ -217,8 +228,7 @@ func TestCtrlCAtQuestion(t *testing.T) {
 	srv := listen(t)
 	s := newScreen(t, h)
 	s.run("curl", "netjail curl -s "+srv.url())
-	s.wait("^>$")
-	pid := waitQuestion(t, h)
+	pid := s.question(h)
 	s.keys("C-c")
 	s.ended("curl", 130)
 	if alive(pid) {
@@ -229,7 +239,7 @@ func TestCtrlCAtQuestion(t *testing.T) {
 	srv.wantReached(t, "after the interrupt", 0)
 	wantRules(t, h)
 	s.run("again", "netjail curl -s "+srv.url())
-	waitQuestion(t, h)
+	s.question(h)
 	s.keys("a")
 	s.ended("again", 0)
 	srv.wantReached(t, "after an answer", 1)
@@ -257,8 +267,7 @@ func TestGiveUpAtQuestion(t *testing.T) {
 	s := newScreen(t, h)
 	writeFile(t, filepath.Join(h.Dir, "up.py"), givesUp)
 	s.run("up", fmt.Sprintf("netjail python3 up.py %d", srv.Port()))
-	s.wait("^>$")
-	waitQuestion(t, h)
+	s.question(h)
 	s.keys("C-c")
 	s.wait("gave up$")
 	waitNoQuestion(t, h)
@@ -274,16 +283,14 @@ func TestCtrlZAtQuestion(t *testing.T) {
 	srv := listen(t)
 	s := newScreen(t, h)
 	s.enter("netjail curl -s " + srv.url())
-	s.wait("^>$")
-	waitQuestion(t, h)
+	s.question(h)
 	s.keys("C-z")
 	s.wait(`Stopped +netjail curl`)
 	s.sane()
 	s.forget()
 	srv.wantReached(t, "while it is stopped", 0)
 	s.enter("fg; echo code=$?")
-	s.wait(asks)
-	s.wait("^>$")
+	s.question(h)
 	s.keys("a")
 	s.ended("code", 0)
 	s.wait("^hello$")

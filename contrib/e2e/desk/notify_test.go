@@ -170,8 +170,7 @@ func TestFirstAnswerWins(t *testing.T) {
 	ask := func(t *testing.T, h *e2etest.Home, s *screen, srv *server) {
 		t.Helper()
 		s.run("curl", "netjail curl -s "+srv.url())
-		s.wait("^>$")
-		waitQuestion(t, h)
+		s.question(h)
 		srv.wantReached(t, "before an answer", 0)
 	}
 	t.Run("terminal", func(t *testing.T) {

@@ -115,6 +115,15 @@ func (s *screen) forget() {
 	s.wait("\\Aempty\n.*[$#]$")
 }
 
+// question waits for a question that is ready for a key, and returns the
+// process that asks. The daemon knows of it before the terminal shows it, and
+// what is typed until then is thrown away.
+func (s *screen) question(h *e2etest.Home) int {
+	s.t.Helper()
+	s.wait(`^>\z`)
+	return waitQuestion(s.t, h)
+}
+
 // count returns how often text is on the screen.
 func (s *screen) count(text string) int { return strings.Count(s.text(), text) }
 

@@ -24,7 +24,7 @@ import (
 const images = 60
 
 // browserLimit is how long a browser may take for its start and one page.
-const browserLimit = 45 * time.Second
+const browserLimit = 2 * time.Minute
 
 // page serves a page with images and notes which of them were requested.
 type page struct {

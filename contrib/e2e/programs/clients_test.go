@@ -15,7 +15,7 @@ import (
 const (
 	pythonURL = `
 import sys, urllib.request
-print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())`
+print(urllib.request.urlopen(sys.argv[1], timeout=60).read().decode())`
 	pythonAsyncio = `
 import asyncio, sys
 async def main():
@@ -27,7 +27,7 @@ asyncio.run(main())`
 	pythonUDP = `
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(10)
+s.settimeout(60)
 s.sendmsg([b"pi", b"ng"], [], 0, (sys.argv[1], int(sys.argv[2])))
 print(s.recv(16).decode())`
 	nodeFetch = `

@@ -15,7 +15,7 @@ import (
 // echo sends back the first thing that arrives.
 func echo(c net.Conn) {
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(e2etest.Patience))
 	buf := make([]byte, 64)
 	if n, err := c.Read(buf); err == nil {
 		_, _ = c.Write(buf[:n])
@@ -67,7 +67,7 @@ func (d *datagrams) Settled(t testing.TB) int {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(e2etest.Patience))
 	if _, err := c.Write([]byte("settle")); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func (a *accepted) Addr() net.Addr { return a.addr }
 func serveHTTP(t *testing.T, h http.Handler) *e2etest.Server {
 	t.Helper()
 	a := &accepted{conns: make(chan net.Conn), addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}
-	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: 10 * time.Second}
+	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: e2etest.Patience}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -39,7 +39,7 @@ type denial struct {
 
 // atOnce is how long a denied program may take. It is far below the time after
 // which any of them gives up by itself.
-const atOnce = 5 * time.Second
+const atOnce = 20 * time.Second
 
 // native returns a command that runs without netjail, otherwise like one of
 // h.Command.

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAIT = 10000, THREADS = 16, CROWD = 200 };
+enum { WAIT = 60000, THREADS = 16, CROWD = 200 };
 
 extern char **environ;
 
@@ -245,7 +245,7 @@ static int daemonise(struct target *a, struct target *b, const char *fifo, const
 	setsid();
 	if (fork() != 0)
 		_exit(0);
-	alarm(60);
+	alarm(180);
 	int null = open("/dev/null", O_RDWR);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
