@@ -5,17 +5,24 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // raceTries is how often each attack is tried: $NETJAIL_RACE_TRIES, 1,000,000
 // in contrib/race, fewer where each call costs a hundred times as much.
-func raceTries(t *testing.T) int {
+// A try that stalls costs thirty times as much.
+func raceTries(t *testing.T, name string) int {
 	s := os.Getenv("NETJAIL_RACE_TRIES")
 	if s == "" {
+		if strings.HasPrefix(name, stalled) {
+			return 1000
+		}
 		return 10_000
 	}
 	n, err := strconv.Atoi(s)
@@ -23,6 +30,43 @@ func raceTries(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// stalled begins the name of an attack of stalledAttacks.
+const stalled = "stalled "
+
+// attackNames are those that can be made here.
+func attackNames(t *testing.T) (names []string) {
+	t.Helper()
+	for name := range attacks {
+		if strings.HasPrefix(name, "absent") && !canUffd(t, false) {
+			continue
+		}
+		names = append(names, name)
+	}
+	if canUffd(t, true) {
+		for name := range stalledAttacks {
+			names = append(names, stalled+name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// canUffd says whether there is a userfaultfd here. Kernel faults need
+// privileges.
+func canUffd(t *testing.T, kernelFaults bool) bool {
+	t.Helper()
+	fd, err := openUffd(kernelFaults)
+	if err == nil {
+		unix.Close(fd)
+		return true
+	}
+	if os.Getenv("NETJAIL_TEST_REQUIRE") == "1" && (!kernelFaults || os.Getuid() == 0) {
+		t.Fatal("userfaultfd: ", err)
+	}
+	t.Logf("no userfaultfd, kernel faults %v: %v", kernelFaults, err)
+	return false
 }
 
 // mark is the datagram with which a test finds out that all before it have
@@ -117,8 +161,8 @@ func settle(t *testing.T, addr string, marks *atomic.Int64) {
 
 // TestRaces: no datagram gets to the denied address.
 func TestRaces(t *testing.T) {
-	tries := raceTries(t)
-	for name := range attacks {
+	for _, name := range attackNames(t) {
+		tries := raceTries(t, name)
 		for _, threads := range []int{2, 8} {
 			t.Run(fmt.Sprintf("%s, %d threads", name, threads), func(t *testing.T) {
 				good, bad := runRace(t, name, threads, tries)
@@ -137,9 +181,9 @@ func TestRacesAreFound(t *testing.T) {
 	right := perform
 	perform = func(func() result) result { return result{proceed: true} }
 	defer func() { perform = right }()
-	for name := range attacks {
+	for _, name := range attackNames(t) {
 		t.Run(name, func(t *testing.T) {
-			for tries := 20_000; tries <= 2_000_000; tries *= 10 {
+			for tries := 2 * raceTries(t, name); tries <= 2_000_000; tries *= 10 {
 				if good, bad := runRace(t, name, 2, tries); bad > 0 {
 					t.Logf("%d tries: %d datagrams at the allowed address, %d at the denied one", tries, good, bad)
 					return

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -24,6 +25,8 @@ type racer struct {
 	addr6     []byte
 	hdr       unix.Msghdr
 	vec       [2]mmsghdr
+	once      sync.Once
+	pages     *pages // see absent
 }
 
 type mmsghdr struct {
@@ -100,15 +103,20 @@ var attacks = map[string]attack{
 		},
 		func(r *racer, i int) { r.vec[1].h.Name = pick(i, &r.good[0], &r.bad[0]) },
 	},
+	// The page of the address, or of the header, comes and goes.
+	"absent address": {func(r *racer) { r.absent(partName).sendto(r.fd) }, comeAndGo(partName)},
+	"absent header":  {func(r *racer) { r.absent(partHead).sendmsg(r.fd) }, comeAndGo(partHead)},
 }
 
 // race runs the attack $NETJAIL_RACE with as many threads and tries as it says,
 // against the addresses $NETJAIL_GOOD and $NETJAIL_BAD.
 func race() {
-	a, ok := attacks[os.Getenv("NETJAIL_RACE")]
+	name, isStalled := strings.CutPrefix(os.Getenv("NETJAIL_RACE"), stalled)
+	a, ok := attacks[name]
+	b, ok2 := stalledAttacks[name]
 	threads, err1 := strconv.Atoi(os.Getenv("NETJAIL_THREADS"))
 	tries, err2 := strconv.Atoi(os.Getenv("NETJAIL_TRIES"))
-	if !ok || err1 != nil || err2 != nil {
+	if isStalled && !ok2 || !isStalled && !ok || err1 != nil || err2 != nil {
 		fmt.Println("no such race")
 		os.Exit(1)
 	}
@@ -119,16 +127,23 @@ func race() {
 	var done atomic.Bool
 	for range threads / 2 {
 		r := newRacer()
-		swappers.Go(func() {
-			runtime.LockOSThread()
-			for i := 0; !done.Load(); i++ {
-				a.swap(r, i)
-			}
-		})
+		call := func() { a.call(r) }
+		if isStalled {
+			var handle func()
+			call, handle = b.pair(r)
+			go handle()
+		} else {
+			swappers.Go(func() {
+				runtime.LockOSThread()
+				for i := 0; !done.Load(); i++ {
+					a.swap(r, i)
+				}
+			})
+		}
 		callers.Go(func() {
 			runtime.LockOSThread()
 			for left.Add(-1) >= 0 {
-				a.call(r)
+				call()
 			}
 		})
 	}

@@ -18,7 +18,7 @@ import (
 
 // Limits of one supervisor. Beyond them calls are denied.
 const (
-	maxReceivers = 64
+	maxReceivers = 256 // all but one of them may be held up
 	maxWaiting   = 4096
 )
 
@@ -47,6 +47,7 @@ type Supervisor struct {
 	names sync.Mutex
 
 	idle, receivers atomic.Int32
+	users           atomic.Int32  // of the listener
 	answered        atomic.Uint64 // calls, by receivers
 	stuck           chan struct{} // wakes relieve
 	relieving       atomic.Bool
@@ -90,8 +91,8 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.binds = sync.OnceValue(func() *binder { return newBinder(ctx) })
 	s.watch.start(ctx, s.listener)
 	s.handleAdopted(ctx)
-	s.receivers.Store(1)
-	go s.receive(ctx)
+	s.users.Store(1)
+	s.startReceiver(ctx)
 	s.wg.Go(func() { s.relieve(ctx) })
 
 	err := s.untilEmpty(ctx)
@@ -102,13 +103,24 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	if p != nil {
 		p.close()
 	}
-	// A receiver may still be inside the ioctl, where only the end of the
-	// filter wakes it, and on old kernels not even that: the descriptor
-	// stays open for it, and the process is about to end.
-	if s.receivers.Load() == 0 {
+	s.leave()
+	return err
+}
+
+// leave closes the listener when Serve and all receivers have left. A receiver
+// may be inside the ioctl for longer than Serve, where only the end of the
+// filter wakes it, and on old kernels not even that.
+func (s *Supervisor) leave() {
+	if s.users.Add(-1) == 0 {
 		sys.Close(s.listener)
 	}
-	return err
+}
+
+// startReceiver counts it first.
+func (s *Supervisor) startReceiver(ctx context.Context) {
+	s.receivers.Add(1)
+	s.users.Add(1)
+	go s.receive(ctx)
 }
 
 // untilEmpty waits until the listener hangs up: nobody runs under it any more.
@@ -151,16 +163,15 @@ func (s *Supervisor) relieve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		s.relieving.Store(false) // first: a receiver that is stuck from now on says so
 		for s.idle.Load() == 0 && ctx.Err() == nil && s.receivers.Load() < maxReceivers {
 			before := s.answered.Load()
 			time.Sleep(relieveAfter)
 			if s.idle.Load() == 0 && s.answered.Load() == before {
-				s.receivers.Add(1)
-				go s.receive(ctx)
+				s.startReceiver(ctx)
 				break
 			}
 		}
-		s.relieving.Store(false)
 	}
 }
 
@@ -168,6 +179,7 @@ func (s *Supervisor) relieve(ctx context.Context) {
 // thread between RECV and SEND costs more than all the rest.
 func (s *Supervisor) receive(ctx context.Context) {
 	runtime.LockOSThread()
+	defer s.leave()
 	s.handing.enter()
 	defer s.handing.leave()
 	defer s.receivers.Add(-1)
@@ -197,7 +209,9 @@ func (s *Supervisor) receive(ctx context.Context) {
 		if idle == 0 && s.relieving.CompareAndSwap(false, true) {
 			s.stuck <- struct{}{}
 		}
-		if s.answer(ctx, k, &n) {
+		if idle == 0 && s.receivers.Load() >= maxReceivers {
+			s.refuse(k, &n) // not held up as well: this is the last
+		} else if s.answer(ctx, k, &n) {
 			k = new(call) // the old one is still in use
 		}
 		s.answered.Add(1)
@@ -205,6 +219,13 @@ func (s *Supervisor) receive(ctx context.Context) {
 			return // another one took over meanwhile
 		}
 	}
+}
+
+// refuse denies a call that there is nobody to handle.
+func (s *Supervisor) refuse(k *call, n *sys.Notif) {
+	k.reset(s, n)
+	s.log.Warn("a call cannot be handled, too many are held up", "limit", maxReceivers)
+	k.send(fail(unix.EACCES))
 }
 
 func (s *Supervisor) hungUp() bool {

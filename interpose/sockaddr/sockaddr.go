@@ -83,7 +83,7 @@ func inet6(b []byte) netip.AddrPort {
 	if len(b) >= lenInet6All {
 		// The kernel looks at the scope of link-local addresses only.
 		scope := binary.NativeEndian.Uint32(b[24:])
-		if scope != 0 && (ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsInterfaceLocalMulticast()) {
+		if scope != 0 && !ip.Is4In6() && (ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsInterfaceLocalMulticast()) {
 			ip = ip.WithZone(strconv.FormatUint(uint64(scope), 10))
 		}
 	}
@@ -105,6 +105,23 @@ func unixName(path []byte) string {
 		}
 	}
 	return string(path)
+}
+
+// Inet encodes a as a struct sockaddr_in, or as a struct sockaddr_in6 without a
+// scope where as4 is false.
+func Inet(a netip.AddrPort, as4 bool) []byte {
+	b := make([]byte, lenInet6All)
+	binary.BigEndian.PutUint16(b[2:], a.Port())
+	if as4 {
+		binary.NativeEndian.PutUint16(b, unix.AF_INET)
+		ip := a.Addr().Unmap().As4()
+		copy(b[4:], ip[:])
+		return b[:lenInet4]
+	}
+	binary.NativeEndian.PutUint16(b, unix.AF_INET6)
+	ip := a.Addr().As16()
+	copy(b[8:], ip[:])
+	return b
 }
 
 // Unix encodes path as a struct sockaddr_un. The path must be shorter than
