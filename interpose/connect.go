@@ -41,9 +41,8 @@ func (k *call) connect() result {
 	if !ok {
 		return k.decideLocal(func() result { return done(sys.Connect(s.fd, addr)) })
 	}
-	return k.decide(&Call{Op: Connect, Network: network, Addr: to}, func() result {
-		return k.connectTo(addr)
-	})
+	c := &Call{Op: Connect, Network: network, Addr: to}
+	return k.decide(c, func() result { return k.connectLed(c, addr) })
 }
 
 // decideLocal performs what reaches nobody outside the kernel.
@@ -81,7 +80,7 @@ func (k *call) awaitConnect(ctx context.Context, addr []byte, errno unix.Errno) 
 	defer cancel()
 	for {
 		err := k.room(wait)
-		if r, over := k.over(ctx); over {
+		if r, over := k.interrupted(ctx); over {
 			return r
 		}
 		if err != nil {
@@ -94,13 +93,31 @@ func (k *call) awaitConnect(ctx context.Context, addr []byte, errno unix.Errno) 
 	}
 }
 
+// interrupted is over for a call that waits for the socket: where that has a
+// timeout no signal handler makes it again (sock_intr_errno, include/net/sock.h).
+func (k *call) interrupted(ctx context.Context) (result, bool) {
+	r, over := k.over(ctx)
+	if over && r.errno == erestartsys && k.timeout() != 0 {
+		r.errno = unix.EINTR
+	}
+	return r, over
+}
+
 // sendTimeout bounds ctx by the socket's SO_SNDTIMEO.
 func (k *call) sendTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	tv, err := unix.GetsockoptTimeval(k.socket.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
-	if err != nil || tv.Nano() == 0 {
-		return context.WithCancel(ctx)
+	if d := k.timeout(); d != 0 {
+		return context.WithTimeout(ctx, d)
 	}
-	return context.WithTimeout(ctx, time.Duration(tv.Nano()))
+	return context.WithCancel(ctx)
+}
+
+// timeout is the socket's SO_SNDTIMEO; 0 is none.
+func (k *call) timeout() time.Duration {
+	tv, err := unix.GetsockoptTimeval(k.socket.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(tv.Nano())
 }
 
 // retryUnix is how often an AF_UNIX socket is tried again. It cannot be polled

@@ -22,6 +22,9 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Verdict is a policy's answer. Its zero value denies.
@@ -63,6 +66,46 @@ type Call struct {
 	Addr    netip.AddrPort // of TCP, UDP, ICMP: as the program wrote it
 	Path    string         // of Unix: the socket's resolved path, or '@' and an abstract name
 	File    File           // of Unix with a path: the socket's inode
+
+	// Lead is set by a policy that allows the call, and has it made in another
+	// way. Of a Send only Decide may set it.
+	Lead *Lead
+
+	datagram *datagram // of a Send
+}
+
+// Lead says how a call is made that was allowed.
+type Lead struct {
+	// To is where a Connect goes instead: the peer's address that the program
+	// reads back afterwards. It is of the family that Addr has.
+	To netip.AddrPort
+
+	// Bound is told the local address of the socket that was connected, before
+	// the caller goes on.
+	Bound func(local netip.AddrPort)
+
+	// Reply is shown the datagrams that arrive for the socket of a Send, until
+	// it returns true or Wait is over. They stay there for the program, whose
+	// call ends only then.
+	Reply func(b []byte) bool
+	Wait  time.Duration
+}
+
+// Datagram returns a copy of what a Send carries. That copy is what is sent. It
+// may wait for the program's memory.
+func (c *Call) Datagram() ([]byte, error) {
+	if c.datagram == nil {
+		return nil, unix.EINVAL
+	}
+	return c.datagram.read()
+}
+
+// SetDatagram has b sent in place of what the program meant to send, whose
+// length is still what its call returns.
+func (c *Call) SetDatagram(b []byte) {
+	if c.datagram != nil {
+		c.datagram.instead = b
+	}
 }
 
 // File identifies an inode.

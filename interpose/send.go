@@ -26,6 +26,8 @@ type message struct {
 	data    []sockaddr.Iovec
 	control []byte
 	flags   int
+
+	copied []byte // if not nil, what is sent: data was looked at
 }
 
 // sendto handles sendto(fd, buf, len, flags, addr, addrlen). The filter traps
@@ -151,7 +153,8 @@ func (k *call) deliver(m *message) result {
 		m.name = nil
 		return k.decideLocal(send)
 	}
-	return k.decide(&Call{Op: Send, Network: network, Addr: to}, send)
+	c := &Call{Op: Send, Network: network, Addr: to, datagram: &datagram{k: k, m: m}}
+	return k.decide(c, func() result { return k.sendLed(c, m) })
 }
 
 // transmit sends a message on the duplicate.
@@ -236,7 +239,7 @@ func (t *transfer) finish(ctx context.Context) result {
 			return t.result(errno)
 		default:
 			err := t.k.room(wait)
-			if r, over := t.k.over(ctx); over && t.sent == 0 {
+			if r, over := t.k.interrupted(ctx); over && t.sent == 0 {
 				return r
 			}
 			if err != nil {
@@ -258,7 +261,10 @@ func (t *transfer) push() unix.Errno {
 	if !whole {
 		n = min(n, chunk)
 	}
-	data, errno := k.gather(t.rest, n)
+	data, errno := t.m.copied, unix.Errno(0)
+	if data == nil {
+		data, errno = k.gather(t.rest, n)
+	}
 	if errno != 0 {
 		return errno
 	}

@@ -21,27 +21,6 @@ type Numbers struct {
 	Socketcall uint32 // 0: there is none
 }
 
-// Native returns the native number of the call that is nr here, or one that is
-// none.
-func (n *Numbers) Native(nr uint32) uint32 {
-	own := &Native.Number
-	switch nr {
-	case n.Connect:
-		return own.Connect
-	case n.Bind:
-		return own.Bind
-	case n.Listen:
-		return own.Listen
-	case n.Sendto:
-		return own.Sendto
-	case n.Sendmsg:
-		return own.Sendmsg
-	case n.Sendmmsg:
-		return own.Sendmmsg
-	}
-	return ^uint32(0)
-}
-
 // The ABIs netjail runs on. All numbers are spelled out so that each program
 // can be built and simulated on any machine; a test pins the native ones to
 // the C library's names.
@@ -65,19 +44,6 @@ var (
 			Sendto: 206, Setsockopt: 208, Sendmsg: 211, Sendmmsg: 269, Ioctl: 29,
 			Clone: 220, Clone3: 435, Seccomp: 277, Bpf: 280, RequestKey: 218,
 			IoUringSetup: 425, IoUringEnter: 426, IoUringRegister: 427,
-		},
-	}
-
-	// I386 has two ways to each call: a number of its own since Linux 4.3,
-	// and socketcall(2), which C libraries still use.
-	I386 = Arch{
-		Audit: unix.AUDIT_ARCH_I386,
-		Number: Numbers{
-			Socket: 359, Socketpair: 360, Bind: 361, Connect: 362, Listen: 363,
-			Setsockopt: 366, Sendto: 369, Sendmsg: 370, Sendmmsg: 345, Ioctl: 54,
-			Clone: 120, Clone3: 435, Seccomp: 354, Bpf: 357, RequestKey: 287,
-			IoUringSetup: 425, IoUringEnter: 426, IoUringRegister: 427,
-			Socketcall: 102,
 		},
 	}
 )

@@ -2,6 +2,59 @@ package filter
 
 import "golang.org/x/sys/unix"
 
+// I386 has two ways to each call: a number of its own since Linux 4.3,
+// and socketcall(2), which C libraries still use.
+var I386 = Arch{
+	Audit: unix.AUDIT_ARCH_I386,
+	Number: Numbers{
+		Socket: 359, Socketpair: 360, Bind: 361, Connect: 362, Listen: 363,
+		Setsockopt: 366, Sendto: 369, Sendmsg: 370, Sendmmsg: 345, Ioctl: 54,
+		Clone: 120, Clone3: 435, Seccomp: 354, Bpf: 357, RequestKey: 287,
+		IoUringSetup: 425, IoUringEnter: 426, IoUringRegister: 427,
+		Socketcall: 102,
+	},
+}
+
+// Native returns the native number of the call that is nr here, or one that is
+// none.
+func (n *Numbers) Native(nr uint32) uint32 {
+	own := &Native.Number
+	switch nr {
+	case n.Connect:
+		return own.Connect
+	case n.Bind:
+		return own.Bind
+	case n.Listen:
+		return own.Listen
+	case n.Sendto:
+		return own.Sendto
+	case n.Sendmsg:
+		return own.Sendmsg
+	case n.Sendmmsg:
+		return own.Sendmmsg
+	}
+	return ^uint32(0)
+}
+
+// Calls of socketcall(2) that can name no destination and create no socket,
+// include/uapi/linux/net.h. The arguments of all are in memory.
+var harmlessSocketcall = []uint32{
+	5, 18, // accept, accept4
+	6, 7, // getsockname, getpeername
+	9,              // send, which has no address
+	10, 12, 17, 19, // recv, recvfrom, recvmsg, recvmmsg
+	13, // shutdown
+	15, // getsockopt
+}
+
+func socketcall(b *builder) {
+	b.loadArg(0)
+	for _, call := range harmlessSocketcall {
+		b.on(call, ret(Allow))
+	}
+	b.ret(Notify)
+}
+
 // Action returns what the program that was built for a makes of a call with
 // these arguments, as the kernel would: for calls whose arguments the kernel's
 // filter cannot see.

@@ -96,25 +96,6 @@ func (a *Arch) calls(b *builder) {
 	b.ret(Allow)
 }
 
-// Calls of socketcall(2) that can name no destination and create no socket,
-// include/uapi/linux/net.h. The arguments of all are in memory.
-var harmlessSocketcall = []uint32{
-	5, 18, // accept, accept4
-	6, 7, // getsockname, getpeername
-	9,              // send, which has no address
-	10, 12, 17, 19, // recv, recvfrom, recvmsg, recvmmsg
-	13, // shutdown
-	15, // getsockopt
-}
-
-func socketcall(b *builder) {
-	b.loadArg(0)
-	for _, call := range harmlessSocketcall {
-		b.on(call, ret(Allow))
-	}
-	b.ret(Notify)
-}
-
 // sharedTable refuses clone(CLONE_FILES) without CLONE_THREAD.
 func sharedTable(b *builder) {
 	b.loadArg(0)

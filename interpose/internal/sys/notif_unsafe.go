@@ -57,23 +57,6 @@ func NotifIDValid(listener int, id uint64) bool {
 	return e == 0
 }
 
-// Addfd is struct seccomp_notif_addfd.
-type Addfd struct {
-	ID         uint64
-	Flags      uint32
-	Srcfd      uint32
-	Newfd      uint32
-	NewfdFlags uint32
-}
-
-// NotifAddfd gives the caller of id a duplicate of fd and returns its number
-// there (SECCOMP_IOCTL_NOTIF_ADDFD, Linux 5.9). ENOENT: the caller is gone.
-func NotifAddfd(listener int, id uint64, fd, flags int) (int, unix.Errno) {
-	a := Addfd{ID: id, Srcfd: uint32(fd), NewfdFlags: uint32(flags)}
-	n, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a)))
-	return int(n), e
-}
-
 // NotifSyncWakeUp asks the kernel to run caller and supervisor in turns on one
 // CPU (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6). EINVAL: not known.
 func NotifSyncWakeUp(listener int) unix.Errno {

@@ -55,13 +55,6 @@ func GetsockoptInt(fd, level, name int) (int, unix.Errno) {
 	return int(v), e
 }
 
-// Setsockopt is setsockopt(2) with the value as the kernel reads it.
-func Setsockopt(fd, level, name int, value []byte) unix.Errno {
-	_, _, e := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
-		uintptr(unsafe.Pointer(unsafe.SliceData(value))), uintptr(len(value)), 0)
-	return e
-}
-
 // Fcntl is fcntl(2) with an int argument.
 func Fcntl(fd, cmd, arg int) (int, unix.Errno) {
 	r, _, e := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(arg))

@@ -1,0 +1,113 @@
+package interpose
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/interpose/internal/sys"
+	"github.com/netjail/netjail/interpose/sockaddr"
+)
+
+// connectLed connects as the policy wants it.
+func (k *call) connectLed(c *Call, addr []byte) result {
+	lead := c.Lead
+	if lead == nil {
+		return k.connectTo(addr)
+	}
+	if lead.To.IsValid() {
+		addr = sockaddr.Inet(lead.To, c.Addr.Addr().Is4())
+	}
+	r := k.connectTo(addr)
+	if lead.Bound != nil {
+		if local, errno := k.socket.localAddr(); errno == 0 && local.Port() != 0 {
+			lead.Bound(local)
+		}
+	}
+	return r
+}
+
+// datagram is the content of one Send. Where the policy looked at it, what it
+// saw is what is sent.
+type datagram struct {
+	k       *call
+	m       *message
+	data    []byte // nil: not read
+	instead []byte // nil: data
+}
+
+func (d *datagram) read() ([]byte, error) {
+	if d.data != nil {
+		return d.data, nil
+	}
+	n := sockaddr.Total(d.m.data)
+	if n > maxDatagram {
+		return nil, unix.EMSGSIZE
+	}
+	b, errno := d.k.gather(d.m.data, n)
+	if errno != 0 {
+		return nil, errno
+	}
+	d.data = append([]byte{}, b...)
+	return d.data, nil
+}
+
+// sendLed sends as the policy wants it.
+func (k *call) sendLed(c *Call, m *message) result {
+	d := c.datagram
+	m.copied = d.data
+	if d.instead != nil {
+		m.copied = d.instead
+	}
+	r := k.transmit(m)
+	if d.instead != nil && r.errno == 0 && r.later == nil {
+		r.val = int64(sockaddr.Total(m.data))
+	}
+	if lead := c.Lead; lead != nil && lead.Reply != nil && r.errno == 0 && r.later == nil {
+		return result{later: func(ctx context.Context) result {
+			k.peek(ctx, lead)
+			return r
+		}}
+	}
+	return r
+}
+
+// peekEvery is how often a wait for replies looks whether its caller is there.
+const peekEvery = 50 * time.Millisecond
+
+// peek shows lead the datagrams that are queued for the program's socket.
+// SO_PEEK_OFF lets it see more than the first one; a program that uses that
+// itself keeps its own.
+func (k *call) peek(ctx context.Context, lead *Lead) {
+	fd := k.socket.fd
+	if off, errno := sys.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF); errno != 0 || off >= 0 {
+		return
+	}
+	defer func() { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, -1) }()
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 0) != nil {
+		return
+	}
+	buf := make([]byte, 1<<16)
+	for end := time.Now().Add(lead.Wait); ctx.Err() == nil; {
+		for { // each is seen once: the offset moves on
+			n, _, err := unix.Recvfrom(fd, buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			if err != nil {
+				break
+			}
+			if lead.Reply(buf[:n]) {
+				return
+			}
+		}
+		left := time.Until(end)
+		if left <= 0 {
+			return
+		}
+		queued := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		_, _ = unix.Poll(queued, int(min(left, peekEvery).Milliseconds())+1)
+		if queued[0].Revents != 0 {
+			// What was seen already makes it readable as well.
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
