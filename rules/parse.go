@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 const (
@@ -101,7 +103,7 @@ func parseDestination(s string) (Destination, error) {
 		h, err := parseUnix(s[5:])
 		return Destination{Host: h}, err
 	}
-	if err := checkASCII(s); err != nil {
+	if err := checkText(s); err != nil {
 		return Destination{}, err
 	}
 	d, rest, err := parseScheme(s)
@@ -120,20 +122,38 @@ func parseDestination(s string) (Destination, error) {
 			return Destination{}, err
 		}
 	}
+	if host, err = asciiHost(host); err != nil {
+		return d, err
+	}
 	d.Host, err = parseHost(host, d.Listen)
 	return d, err
 }
 
-func checkASCII(s string) error {
+func checkText(s string) error {
+	if !utf8.ValidString(s) {
+		return errors.New("is not UTF-8")
+	}
 	for i := range len(s) {
-		switch {
-		case s[i] >= utf8.RuneSelf:
-			return errors.New("not ASCII: write an international name in its xn-- form")
-		case s[i] <= ' ' || s[i] == 0x7f:
+		if s[i] <= ' ' || s[i] == 0x7f {
 			return errors.New("holds a space or a control character")
 		}
 	}
 	return nil
+}
+
+// asciiHost returns the form of an international name that DNS knows, with its
+// wildcard.
+func asciiHost(host string) (string, error) {
+	if strings.IndexFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return host, nil
+	}
+	name := strings.TrimPrefix(strings.TrimPrefix(host, "*"), ".")
+	wildcard := host[:len(host)-len(name)]
+	ascii, err := idna.Lookup.ToASCII(name)
+	if err != nil {
+		return "", fmt.Errorf("not a name: %w", err)
+	}
+	return wildcard + ascii, nil
 }
 
 // parseScheme reads what stands before the host.

@@ -21,6 +21,8 @@ created = 2026-11-22T10:00:00Z
 [[rule]] # the guest network
 "deny" = '@lan'  # all of it
 exe = "/usr/bin/x"
+local = true
+answer = "refused"
 expires = 2026-12-01 02:00:00+02:00
 enabled = false
 
@@ -57,12 +59,12 @@ func TestParse(t *testing.T) {
 			Created: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), Source: rules.Source{File: "firefox.toml", Line: 3},
 		},
 		{
-			App: "firefox", Verdict: rules.Deny, Dest: dest(t, "@lan"), Exe: "/usr/bin/x", Disabled: true,
+			App: "firefox", Verdict: rules.Deny, Dest: dest(t, "@lan"), Exe: "/usr/bin/x", Disabled: true, Local: true, Refuse: true,
 			Expires: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), Source: rules.Source{File: "firefox.toml", Line: 9},
 		},
 		{
 			App: "firefox", Verdict: rules.Ask, Dest: dest(t, "@any"), Note: "two\nlines",
-			Source: rules.Source{File: "firefox.toml", Line: 15},
+			Source: rules.Source{File: "firefox.toml", Line: 17},
 		},
 	}
 	for _, text := range []string{good, strings.ReplaceAll(good, "\n", "\r\n"), strings.TrimRight(good, "\n")} {
