@@ -30,7 +30,8 @@ import (
 // Config says where a daemon keeps its things. Zero fields mean the defaults.
 type Config struct {
 	RuntimeDir string        // of socket and lock; default api.RuntimeDir
-	ConfigDir  string        // of the rule files; default api.ConfigDir
+	ConfigDir  string        // of the rule files; default api.ConfigDir. Beside it is the file that names blocklists
+	StateDir   string        // of what the daemon makes for itself; default api.StateDir
 	Idle       time.Duration // leave after that long without any connection; 0: stay
 	Timeout    time.Duration // of a question; default the queue's
 	Log        *slog.Logger  // nil discards
@@ -67,6 +68,11 @@ func (c *Config) fill() (err error) {
 	}
 	if c.ConfigDir == "" {
 		if c.ConfigDir, err = api.ConfigDir(); err != nil {
+			return err
+		}
+	}
+	if c.StateDir == "" {
+		if c.StateDir, err = api.StateDir(); err != nil {
 			return err
 		}
 	}
@@ -119,6 +125,7 @@ type server struct {
 	cfg     Config
 	log     *slog.Logger
 	store   *store
+	lists   *blocklists
 	queue   *notifier.Queue
 	buses   buses
 	started time.Time
@@ -134,12 +141,16 @@ func newServer(cfg Config) *server {
 	s := &server{
 		cfg: cfg, log: cfg.Log, started: time.Now(),
 		store: newStore(cfg.ConfigDir),
+		lists: newBlocklists(filepath.Join(filepath.Dir(cfg.ConfigDir), "blocklists"), filepath.Join(cfg.StateDir, "blocklist.db")),
 		queue: notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log}),
 		conns: make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}),
 	}
 	s.buses.log = cfg.Log
 	if err := s.store.load(); err != nil {
 		s.log.Error("load rules", "error", err)
+	}
+	if err := s.lists.load(); err != nil {
+		s.log.Error("load blocklists", "error", err)
 	}
 	return s
 }

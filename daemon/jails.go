@@ -42,6 +42,9 @@ func (s *server) register(c *api.Conn, m *api.Message, pid int) (*jail, error) {
 	if err := s.store.trouble(); err != nil {
 		return nil, err
 	}
+	if err := s.lists.trouble(); err != nil {
+		return nil, s.lists.advise(err)
+	}
 	kept, err := api.ToRules(reg.Rules)
 	if err != nil {
 		return nil, invalid(err)
@@ -98,7 +101,7 @@ func (s *server) succeed(j *jail, m *api.Message) error {
 }
 
 func (s *server) snapshot(j *jail) api.Snapshot {
-	return api.Snapshot{Rules: api.FromRules(s.store.holding(j.reg.App, j.reg.Jail))}
+	return api.Snapshot{Rules: api.FromRules(s.store.holding(j.reg.App, j.reg.Jail)), Blocklist: s.lists.path()}
 }
 
 // pushTo tells a supervisor the rules that hold now.

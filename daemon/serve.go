@@ -164,6 +164,8 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return api.RuleList{Rules: api.FromRules(s.store.all())}, nil
 	case api.OpStatus:
 		return s.status(), nil
+	case api.OpBlocklistAdd, api.OpBlocklistRemove, api.OpBlocklistUpdate, api.OpBlocklistList, api.OpBlocklistTest:
+		return s.blocklist(m)
 	}
 	return nil, &api.Error{Text: fmt.Sprintf("unknown request %q", m.Op), Code: api.CodeInvalid}
 }
@@ -242,6 +244,9 @@ func (s *server) status() api.Status {
 	st := api.Status{PID: os.Getpid(), Started: s.started, Config: s.cfg.ConfigDir, Jails: []api.Jail{}}
 	if err := s.store.unread(); err != nil {
 		st.Problem = err.Error()
+	}
+	if err := s.lists.unread(); err != nil {
+		st.Blocklist = err.Error()
 	}
 	s.mu.Lock()
 	for j := range s.jails {

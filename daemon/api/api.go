@@ -35,6 +35,12 @@ const (
 	OpRulesRemove = "rules.remove"  // RuleFilter -> RuleList, what was removed
 	OpReload      = "rules.reload"  // nothing -> RuleList
 	OpStatus      = "status"        // nothing -> Status
+
+	OpBlocklistAdd    = "blocklist.add"    // BlocklistFiles -> Blocklists, as they are then
+	OpBlocklistRemove = "blocklist.remove" // BlocklistFiles -> Blocklists
+	OpBlocklistUpdate = "blocklist.update" // nothing -> Blocklists
+	OpBlocklistList   = "blocklist.list"   // nothing -> Blocklists
+	OpBlocklistTest   = "blocklist.test"   // BlocklistNames -> BlocklistMatches
 )
 
 // What the daemon tells a supervisor without being asked.
@@ -68,7 +74,7 @@ func (e *Error) Error() string { return e.Text }
 // Codes of errors that callers branch on.
 const (
 	CodeNobody   = "nobody"   // there is no desktop and no terminal to ask on
-	CodeNotFound = "notfound" // no such rule
+	CodeNotFound = "notfound" // no such rule, or list
 	CodeInvalid  = "invalid"  // the request is malformed
 	CodeRefused  = "refused"  // the peer may not ask this
 )
@@ -86,7 +92,8 @@ type Registration struct {
 
 // Snapshot holds every rule that concerns one jail.
 type Snapshot struct {
-	Rules []Rule `json:"rules"`
+	Rules     []Rule `json:"rules"`
+	Blocklist string `json:"blocklist,omitempty"` // what blocklist.Open opens while the daemon lives, another path for each change; "": no lists
 }
 
 // TerminalAnswer is what a person did on a jail's terminal.
@@ -207,7 +214,8 @@ type Status struct {
 	PID       int                 `json:"pid"`
 	Started   time.Time           `json:"started"`
 	Config    string              `json:"config"`
-	Problem   string              `json:"problem,omitempty"` // why the rules on disk are not in force
+	Problem   string              `json:"problem,omitempty"`   // why the rules on disk are not in force
+	Blocklist string              `json:"blocklist,omitempty"` // why the blocklists on disk are not in force
 	Jails     []Jail              `json:"jails"`
 	Questions []notifier.Question `json:"questions"`
 }

@@ -50,3 +50,16 @@ func ConfigDir() (string, error) {
 	}
 	return filepath.Join(base, "netjail", "rules"), nil
 }
+
+// StateDir returns the directory of what the daemon keeps for itself: netjail
+// below $XDG_STATE_HOME, or below ~/.local/state.
+func StateDir() (string, error) {
+	if base := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "netjail"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("state directory: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "netjail"), nil
+}

@@ -35,6 +35,7 @@ const usage = `netjail runs a program that reaches no network until you say so.
 Usage:
   netjail [flags] [--] COMMAND [ARG...]  run COMMAND, ask about new destinations
   netjail rules list|add|remove|check|reload
+  netjail blocklist add|list|remove|update|test
   netjail status                         what runs, what is asked
 
 Flags of a run:
@@ -92,7 +93,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetHelpTemplate(usage)
-	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.statusCommand(), a.daemonCommand())
+	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.blocklistCommand(), a.statusCommand(), a.daemonCommand())
 	for _, c := range root.Commands() {
 		c.SetHelpTemplate(subHelp)
 	}

@@ -105,11 +105,15 @@ func where(r *api.Rule) string {
 	if r.File == "" {
 		return "-"
 	}
-	file := r.File
+	return fmt.Sprintf("%s:%d", belowHome(r.File), r.Line)
+}
+
+// belowHome shortens the path of a file of the user's.
+func belowHome(file string) string {
 	if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(file, home+"/") {
-		file = "~" + strings.TrimPrefix(file, home)
+		return "~" + strings.TrimPrefix(file, home)
 	}
-	return fmt.Sprintf("%s:%d", file, r.Line)
+	return file
 }
 
 func (a *app) rulesAdd() *cobra.Command {
@@ -141,8 +145,8 @@ func (a *app) rulesAdd() *cobra.Command {
 	c.Flags().StringVar(&f.life, "for", "always", "how long it holds: 30m, 2h, 7d, always")
 	c.Flags().StringVar(&f.exe, "exe", "", "only for this executable")
 	c.Flags().StringVar(&f.note, "note", "", "a remark to keep with the rule")
-	c.Flags().BoolVar(&f.local, "local", false, "an allow of a name covers it on this machine and its networks too")
-	c.Flags().StringVar(&f.answer, "answer", "nxdomain", "what the lookup of a denied name gets: nxdomain, refused")
+	c.Flags().BoolVar(&f.local, "local", false, "the name may have an address in the LAN")
+	c.Flags().StringVar(&f.answer, "answer", "nxdomain", "of denied lookups: or refused")
 	return c
 }
 

@@ -52,6 +52,9 @@ func (a *app) showStatus(st *api.Status) {
 	if st.Problem != "" {
 		fmt.Fprintf(a.out, "rules on disk are not in force: %s\n", st.Problem)
 	}
+	if st.Blocklist != "" {
+		fmt.Fprintf(a.out, "blocklists on disk are not in force: %s\n", st.Blocklist)
+	}
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	if len(st.Jails) == 0 {
 		fmt.Fprintln(a.out, "no jails")
