@@ -1,12 +1,15 @@
 package escape
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -71,22 +74,44 @@ func run(m *testing.M) int {
 
 // verdict is a line of the table.
 type verdict struct {
-	row           *row
-	state         string
-	bare, in, out string
+	row, tried, state string
+	bare, in, out     string
 }
 
 var verdicts []verdict
 
-// report prints what became of each row.
+// report prints what became of each row, and what was not tried.
 func report() {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintf(w, "row\t| what was tried\t| state\t| at denied\t| at allowed\t| at denied, unjailed\n")
+	tested := make(map[string]bool)
 	for _, v := range verdicts {
-		fmt.Fprintf(w, "%s\t| %s\t| %s\t| %s\t| %s\t| %s\n", v.row.name, v.row.tried, v.state, v.in, v.out, v.bare)
+		tested[v.row] = true
+	}
+	if len(tested) == 0 {
+		return
+	}
+	for _, o := range OutOfReach() {
+		if !tested[o.Row] {
+			verdicts = append(verdicts, verdict{o.Row, o.How, "out of reach: " + o.Why, "-", "-", "-"})
+		}
+	}
+	slices.SortStableFunc(verdicts, func(a, b verdict) int { return cmp.Compare(place(a.row), place(b.row)) })
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
+	fmt.Fprintf(w, "row\t| what was tried\t| denied saw\t| allowed saw\t| denied saw, unjailed\t| result\n")
+	for _, v := range verdicts {
+		fmt.Fprintf(w, "%s\t| %s\t| %s\t| %s\t| %s\t| %s\n", v.row, v.tried, v.in, v.out, v.bare, v.state)
 	}
 	fmt.Fprintf(w, "\nas uid %d on Linux %s\n", os.Getuid(), release())
 	w.Flush()
+}
+
+// place orders rows by section and number; what has none comes last.
+func place(row string) int {
+	id, _, _ := strings.Cut(row, "/")
+	n, err := strconv.Atoi(id[1:])
+	if err != nil {
+		return 1 << 20
+	}
+	return int(id[0])<<8 + n
 }
 
 func release() string {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/contrib/e2e/e2etest"
 )
 
 // What is outside of the jail when the helper starts.
@@ -185,45 +187,124 @@ func allowDaemon(x *trial) {
 	x.flags = []string{"--allow", "unix:" + filepath.Join(x.home.Runtime(), "netjail", "daemon.sock")}
 }
 
-// brokers are sockets through which others look names up.
-var brokers = []string{"/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve"}
-
-func brokersMissing() string {
-	if os.Getuid() != 0 {
-		return "only root can make sockets in /run"
-	}
-	for _, path := range brokers {
-		if _, err := os.Lstat(path); err == nil {
-			return path + " is somebody's"
-		}
-	}
-	return ""
-}
-
-// withBrokers serves the brokers' sockets.
-func withBrokers(x *trial) {
-	for _, path := range brokers {
-		x.broker(path)
-	}
-}
-
 // withPodman serves the socket of an ordinary user's containers.
-func withPodman(x *trial) { x.broker(filepath.Join(x.home.Runtime(), "podman", "podman.sock")) }
+func withPodman(x *trial) { x.brokers(filepath.Join(x.home.Runtime(), "podman", "podman.sock")) }
 
-// broker serves a broker's socket. A connection to it is a packet at the denied
-// receiver.
-func (x *trial) broker(path string) {
+func withSystemd(x *trial) {
+	x.brokers("/run/systemd/private", filepath.Join(x.home.Runtime(), "systemd", "private"))
+}
+
+func withResolvers(x *trial) {
+	x.brokers("/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve")
+}
+
+func withContainers(x *trial) {
+	x.brokers("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock", "/run/crio/crio.sock",
+		"/run/libvirt/libvirt-sock", "/run/snapd.socket", "/run/avahi-daemon/socket", filepath.Join(x.home.Runtime(), "docker.sock"))
+}
+
+// denyPath serves a socket that nothing but a rule keeps the helper from.
+func denyPath(x *trial) {
+	path := filepath.Join(x.home.Dir, "agent.sock")
+	x.brokers(path)
+	x.flags = []string{"--deny", "unix:" + path}
+}
+
+// brokers serves sockets through which others do for a program what a jail may
+// not. Those in /run are in a /run of the helper's own. A connection to one of
+// them is a packet at the denied receiver.
+func (x *trial) brokers(paths ...string) {
 	x.t.Helper()
-	dir := filepath.Dir(path)
-	made := os.Mkdir(dir, 0o755) == nil
-	x.serveUnix(path, func(c *net.UnixConn) {
-		_, _ = io.ReadAll(c)
-		x.denied.count("a broker was reached")
-	})
-	x.ends = append(x.ends, func() {
-		os.Remove(path)
-		if made {
-			os.Remove(dir)
+	run := filepath.Join(x.home.Dir, fmt.Sprintf("r%v", x.jailed))
+	for _, path := range paths {
+		real := path
+		if name, ok := strings.CutPrefix(path, "/run/"); ok {
+			real = filepath.Join(run, name)
+			x.wrap = x.inside("r")
 		}
-	})
+		if err := os.MkdirAll(filepath.Dir(real), 0o755); err != nil {
+			x.t.Fatal(err)
+		}
+		x.serveUnix(real, func(c *net.UnixConn) {
+			_, _ = io.ReadAll(c)
+			x.denied.count("a broker was reached")
+		})
+		x.ends = append(x.ends, func() { os.Remove(real) })
+	}
+	x.env = append(x.env, "ESCAPE_PATHS="+strings.Join(paths, ":"), "ESCAPE_RUN="+run)
+}
+
+// inside starts what follows in namespaces of its own.
+func (x *trial) inside(how string) []string { return []string{helper(x.t), "inside", how} }
+
+// cable puts the receivers at the end of a cable, where packets are counted.
+func (x *trial) cable() {
+	e2etest.Need(x.t, "ip")
+	x.wrap = x.inside("wk")
+	x.permit("10.77.0.2", "fd77::2")
+}
+
+// numbered has the helper choose process ids.
+func numbered(x *trial) { x.wrap = x.inside("pk") }
+
+func allowLinkLocal(x *trial) { x.allow = append(x.allow, "--allow", x.allowed.addr("fe80::2")) }
+
+func allowPing(x *trial) {
+	x.allow = append(x.allow, "--allow", "icmp://10.77.0.2", "--allow", "icmp://[fd77::2]")
+}
+
+// withoutCapabilities starts a jail as ordinary users do, and what is not in a
+// jail with capabilities.
+func withoutCapabilities(x *trial) {
+	switch {
+	case x.row.wire && x.jailed:
+		x.wrap = x.inside("w")
+	case x.jailed:
+		x.wrap = x.inside("-")
+	case !x.row.wire:
+		x.wrap = x.inside("pk")
+	}
+}
+
+// early has the helper try things before its main.
+func early(x *trial) { x.env = append(x.env, "ESCAPE_EARLY=1") }
+
+// withSetuid makes, as root, a program with the rights of somebody else.
+func withSetuid(x *trial) {
+	x.t.Helper()
+	path := ""
+	if os.Getuid() == 0 {
+		path = filepath.Join(x.home.Dir, "setuid")
+		b, err := os.ReadFile(helper(x.t))
+		if err == nil {
+			err = os.WriteFile(path, b, 0o755)
+		}
+		if err == nil {
+			err = os.Chown(path, 65534, 65534)
+		}
+		if err == nil {
+			err = os.Chmod(path, 0o755|os.ModeSetuid)
+		}
+		if err != nil {
+			x.t.Fatal(err)
+		}
+	}
+	x.env = append(x.env, "ESCAPE_SETUID="+path)
+}
+
+// withTrusted has a rule for another program, which holds for that one.
+func withTrusted(x *trial) {
+	x.t.Helper()
+	if !x.jailed {
+		return
+	}
+	port := strconv.Itoa(x.denied.port)
+	if r := x.home.Run("rules", "add", "trusted", "allow", x.denied.addr(hosts[0])); r.Code != 0 {
+		x.t.Fatal(r.Stderr)
+	}
+	x.home.Run("--no-prompt", "--as", "trusted", "--", helper(x.t), "plain", port, port)
+	if x.denied.settled(x.t).all == 0 {
+		x.t.Error("the rule does not hold for the program that it is for")
+	}
+	x.denied.forget()
 }

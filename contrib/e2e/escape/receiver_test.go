@@ -20,9 +20,16 @@ type counts struct {
 	forbidden int // what nobody may send anywhere
 }
 
+func (c *counts) add(d counts) {
+	c.all += d.all
+	c.trick += d.trick
+	c.forbidden += d.forbidden
+}
+
 // receiver counts on one port of both loopback addresses, TCP and UDP.
 type receiver struct {
 	port    int
+	hosts   []string // where it listens, by family
 	packets []net.PacketConn
 	streams []net.Listener
 	readers sync.WaitGroup // of sockets
@@ -38,14 +45,17 @@ const (
 	perConn = 5 * time.Second
 )
 
-// hosts are the loopback addresses, by family.
-var hosts = []string{"127.0.0.1", "::1"}
+// hosts are the loopback addresses, by family, and everywhere is every address.
+var (
+	hosts      = []string{"127.0.0.1", "::1"}
+	everywhere = []string{"0.0.0.0", "::"}
+)
 
-// listen finds a port that is free everywhere.
-func listen(t *testing.T) *receiver {
+// listen finds a port that is free on all hosts.
+func listen(t *testing.T, on []string) *receiver {
 	t.Helper()
 	for range 50 {
-		r := &receiver{markers: make(map[string]bool)}
+		r := &receiver{hosts: on, markers: make(map[string]bool)}
 		err := r.open()
 		if err == nil {
 			r.serve()
@@ -59,14 +69,15 @@ func listen(t *testing.T) *receiver {
 }
 
 func (r *receiver) open() error {
-	for _, host := range hosts {
-		l, err := net.Listen("tcp", r.addr(host))
+	for i, host := range r.hosts {
+		family := []string{"4", "6"}[i]
+		l, err := net.Listen("tcp"+family, r.addr(host))
 		if err != nil {
 			return err
 		}
 		r.streams = append(r.streams, l)
 		r.port = l.Addr().(*net.TCPAddr).Port
-		p, err := net.ListenPacket("udp", r.addr(host))
+		p, err := net.ListenPacket("udp"+family, r.addr(host))
 		if err != nil {
 			return err
 		}
@@ -166,10 +177,25 @@ func (r *receiver) mark(t *testing.T, network, host string) {
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
 	}
-	c.Close()
+	if network == "tcp" {
+		c.Close()
+	} else {
+		defer c.Close()
+	}
 	e2etest.WaitFor(t, "the receiver counts", func() bool {
+		if network == "udp" { // the first one may find the queue full
+			_, _ = io.WriteString(c, text)
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.markers[text]
 	})
+}
+
+// forget counts from nothing.
+func (r *receiver) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts = counts{}
+	clear(r.markers)
 }

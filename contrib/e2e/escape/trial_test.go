@@ -28,7 +28,9 @@ type trial struct {
 	stdin           *os.File
 	env             []string
 	wrap            []string // comes before the command
-	flags           []string // of netjail
+	allow           []string // flags of netjail that allow the allowed receiver
+	flags           []string // more of them
+	asks            bool     // netjail may ask
 	ends            []func() // after the helper, before the receivers are read
 
 	cmd    *exec.Cmd
@@ -36,6 +38,9 @@ type trial struct {
 	reply  io.Writer
 	result result
 }
+
+// patience is how long a helper may take where others have the processors.
+const patience = 2 * time.Minute
 
 // result is what a trial came to.
 type result struct {
@@ -51,7 +56,15 @@ func (r *result) got() int {
 
 func try(t *testing.T, r *row, h *e2etest.Home, jailed bool) *result {
 	t.Helper()
-	x := &trial{t: t, row: r, home: h, jailed: jailed, allowed: listen(t), denied: listen(t), waited: make(chan struct{})}
+	on := hosts
+	if r.wide {
+		on = everywhere
+	}
+	x := &trial{t: t, row: r, home: h, jailed: jailed, allowed: listen(t, on), denied: listen(t, on), waited: make(chan struct{})}
+	x.permit(hosts...)
+	if r.wire {
+		x.cable()
+	}
 	if r.prepare != nil {
 		r.prepare(x)
 	}
@@ -59,19 +72,29 @@ func try(t *testing.T, r *row, h *e2etest.Home, jailed bool) *result {
 	for _, end := range x.ends {
 		end()
 	}
-	x.result.allowed, x.result.denied = x.allowed.settled(t), x.denied.settled(t)
+	x.result.allowed.add(x.allowed.settled(t))
+	x.result.denied.add(x.denied.settled(t))
 	return &x.result
+}
+
+// permit allows the allowed receiver on these addresses, of which the second
+// only if the row wants that.
+func (x *trial) permit(hosts ...string) {
+	x.allow = []string{"--allow", x.allowed.addr(hosts[0])}
+	if x.row.v6 || x.row.wire {
+		x.allow = append(x.allow, "--allow", x.allowed.addr(hosts[1]))
+	}
 }
 
 // command is the helper's, behind netjail if it is jailed.
 func (x *trial) command() *exec.Cmd {
-	args := []string{helper(x.t), x.row.trick(), strconv.Itoa(x.allowed.port), strconv.Itoa(x.denied.port)}
+	args := []string{helper(x.t), x.row.name, strconv.Itoa(x.allowed.port), strconv.Itoa(x.denied.port)}
 	if x.jailed {
-		jail := []string{e2etest.Bin(x.t), "--no-prompt", "--keep-fd", "3", "--allow", x.allowed.addr(hosts[0])}
-		if x.row.v6 {
-			jail = append(jail, "--allow", x.allowed.addr(hosts[1]))
+		jail := []string{e2etest.Bin(x.t), "--keep-fd", "3"}
+		if !x.asks {
+			jail = append(jail, "--no-prompt")
 		}
-		args = slices.Concat(jail, x.flags, []string{"--"}, args)
+		args = slices.Concat(jail, x.allow, x.flags, []string{"--"}, args)
 	}
 	args = append(slices.Clone(x.wrap), args...)
 	cmd := x.home.Command()
@@ -104,14 +127,14 @@ func (x *trial) run() {
 		_ = x.cmd.Wait()
 		close(x.waited)
 	}()
-	_ = out.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = out.SetReadDeadline(time.Now().Add(patience))
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		x.line(lines.Text())
 	}
 	out.Close()
 	select {
 	case <-x.waited:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		_ = x.cmd.Process.Kill()
 		x.t.Error("the helper does not end")
 		<-x.waited
@@ -134,6 +157,11 @@ func (x *trial) line(text string) {
 		x.result.leaks = append(x.result.leaks, rest)
 	case "NOTE":
 		x.result.notes = append(x.result.notes, rest)
+	case "WIRE":
+		c := &x.result
+		if _, err := fmt.Sscan(rest, &c.denied.all, &c.allowed.all, &c.allowed.trick); err != nil {
+			x.t.Errorf("the wire says %q: %v", rest, err)
+		}
 	case "DONE":
 		x.result.done = true
 	case "ASK":

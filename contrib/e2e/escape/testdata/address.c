@@ -1,6 +1,8 @@
 /* A5 and B: what an address says, and on which socket. */
 #include "escape.h"
+#include <ifaddrs.h>
 #include <linux/ipv6.h>
+#include <net/if.h>
 
 void a5_mmsg(const struct target *to)
 {
@@ -138,13 +140,18 @@ void b12_explicit(const struct target *to)
 }
 
 /* Sends to the allowed target with a control message that must not get out. */
-static void with_control(int s, const void *name, socklen_t len, int level, int type, const void *data, size_t n)
+void with_control(int s, const void *name, socklen_t len, int level, int type, const void *data, size_t n)
+{
+	with_text(s, name, len, level, type, data, n, "forbidden");
+}
+
+void with_text(int s, const void *name, socklen_t len, int level, int type, const void *data, size_t n, char *text)
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(64)];
 	} control = {};
-	struct iovec iov = { "forbidden", 9 };
+	struct iovec iov = { text, strlen(text) };
 	struct msghdr m = { .msg_name = (void *)name, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = control.bytes, .msg_controllen = CMSG_SPACE(n) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
@@ -385,4 +392,147 @@ void b20_flow_label(const struct target *to)
 	if (setsockopt(s, IPPROTO_IPV6, 32, SA(r)) == 0)
 		leak("a flow label with a type-4 routing header");
 	close(s);
+}
+
+/* Other names of this host: the receivers listen on all of them. */
+void b5_names(const struct target *to)
+{
+	struct ifaddrs *list, *a;
+	struct sockaddr_in v4 = to->v4;
+	struct sockaddr_in6 v6 = to->v6;
+	static const char *const names[] = { "127.0.0.2", "127.255.255.254" };
+	for (int i = 0; i < 2; i++) {
+		inet_pton(AF_INET, names[i], &v4.sin_addr);
+		send_to(udp(AF_INET), SA(v4));
+		connect_to(tcp(AF_INET), SA(v4));
+		mapped(to, v4.sin_addr.s_addr);
+	}
+	if (getifaddrs(&list) != 0)
+		return;
+	for (a = list; a; a = a->ifa_next)
+		if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET) {
+			v4.sin_addr = ((struct sockaddr_in *)a->ifa_addr)->sin_addr;
+			send_to(udp(AF_INET), SA(v4));
+			connect_to(tcp(AF_INET), SA(v4));
+		} else if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET6) {
+			v6.sin6_addr = ((struct sockaddr_in6 *)a->ifa_addr)->sin6_addr;
+			v6.sin6_scope_id = ((struct sockaddr_in6 *)a->ifa_addr)->sin6_scope_id;
+			send_to(udp(AF_INET6), SA(v6));
+			connect_to(tcp(AF_INET6), SA(v6));
+		}
+	freeifaddrs(list);
+}
+
+static void of_length(int s, const void *name, int len)
+{
+	struct iovec data = { "trick", 5 };
+	struct msghdr m = { .msg_name = (void *)name, .msg_namelen = len, .msg_iov = &data, .msg_iovlen = 1 };
+	struct mmsghdr mm = { .msg_hdr = m };
+	syscall(SYS_sendto, s, "trick", 5, MSG_NOSIGNAL, name, len);
+	sendmsg(s, &m, MSG_NOSIGNAL);
+	sendmmsg(s, &mm, 1, MSG_NOSIGNAL);
+	if (syscall(SYS_connect, s, name, len) == 0)
+		send(s, "trick", 5, MSG_NOSIGNAL);
+	close(s);
+}
+
+void b7_lengths(const struct target *to)
+{
+	static const int lengths[] = { 0, 1, 2, 7, 8, 15, 16, 17, 20, 23, 24, 27, 28, 29, 32, 110, 127, 128, 129, 256, 4096, 0x7fffffff, -1, -128 };
+	char name4[8192] = "", name6[8192] = "";
+	memcpy(name4, SA(to->v4));
+	memcpy(name6, SA(to->v6));
+	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+		of_length(udp(AF_INET), name4, lengths[i]);
+		of_length(udp(AF_INET6), name6, lengths[i]);
+		of_length(udp(AF_INET6), name4, lengths[i]);
+		of_length(tcp(AF_INET), name4, lengths[i]);
+		of_length(tcp(AF_INET6), name6, lengths[i]);
+	}
+}
+
+/* The payload, the flags and what comes after the arguments look like an
+ * allowed address. */
+void b9_slots(const struct target *to)
+{
+	struct sockaddr_in fine = allowed.v4;
+	struct {
+		struct sockaddr_in fine;
+		char text[8];
+	} payload = { allowed.v4, "trick" };
+	struct iovec data = { &payload, sizeof payload };
+	struct msghdr m = { .msg_name = (void *)&to->v4, .msg_namelen = sizeof to->v4, .msg_iov = &data, .msg_iovlen = 1, .msg_flags = MSG_DONTROUTE };
+	long at = (long)&fine, len = sizeof fine;
+	int s = udp(AF_INET);
+	syscall(SYS_sendto, s, &payload, sizeof payload, 0, &to->v4, len);
+	syscall(SYS_sendto, s, &fine, len, len, &to->v4, len); /* flags 16: MSG_PROXY */
+	syscall(SYS_sendmsg, s, &m, 0, at, at, len);
+	if (syscall(SYS_connect, s, &to->v4, len, at, at, len) == 0)
+		syscall(SYS_sendto, s, "trick", 5, 0, 0, at);
+	close(s);
+	s = tcp(AF_INET);
+	if (syscall(SYS_connect, s, &to->v4, len, at, at, len) == 0)
+		syscall(SYS_sendto, s, "trick", 5, MSG_NOSIGNAL, 0, len);
+	close(s);
+}
+
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447
+#endif
+
+/* Addresses that the kernel can read and others cannot, and some that nobody
+ * can. */
+void b10_unreadable(const struct target *to)
+{
+	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sockaddr_in odd = to->v4;
+	int fd = syscall(SYS_memfd_secret, O_CLOEXEC);
+	if (fd >= 0 && ftruncate(fd, 4096) == 0) {
+		char *secret = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		struct msghdr *m = (struct msghdr *)(secret + 512);
+		struct iovec data = { "trick", 5 };
+		memcpy(secret, &to->v4, sizeof to->v4);
+		of_length(udp(AF_INET), secret, sizeof to->v4);
+		of_length(tcp(AF_INET), secret, sizeof to->v4);
+		*m = (struct msghdr){ .msg_name = (void *)&to->v4, .msg_namelen = sizeof to->v4, .msg_iov = &data, .msg_iovlen = 1 };
+		syscall(SYS_sendmsg, udp(AF_INET), m, 0);
+	} else {
+		note("memfd_secret: %m");
+	}
+	munmap(pages + 4096, 4096);
+	memcpy(pages + 4096 - sizeof to->v4, &to->v4, sizeof to->v4);
+	of_length(udp(AF_INET), pages + 4096 - sizeof to->v4, 28); /* its end cannot be read */
+	of_length(udp(AF_INET), pages + 4096, 16);
+	of_length(udp(AF_INET), (void *)-4096L, 16);
+	mprotect(pages + 8192, 4096, PROT_WRITE);
+	memcpy(pages + 8192, &to->v4, sizeof to->v4);
+	of_length(udp(AF_INET), pages + 8192, 16);
+	static const int families[] = { 0x1234, 255, AF_UNIX, AF_NETLINK, AF_PACKET };
+	for (int i = 0; i < 5; i++) {
+		odd.sin_family = families[i];
+		of_length(udp(AF_INET), &odd, sizeof odd);
+		of_length(udp(AF_INET6), &odd, sizeof odd);
+		of_length(tcp(AF_INET), &odd, sizeof odd);
+	}
+}
+
+/* Where a datagram comes from and which way it goes does not change where to. */
+void b15_source(const struct target *to)
+{
+	struct in_pktinfo from = { .ipi_ifindex = 1, .ipi_spec_dst.s_addr = htonl(0x7f000005), .ipi_addr = allowed.v4.sin_addr };
+	struct in6_pktinfo from6 = { .ipi6_ifindex = 1 };
+	int s = udp(AF_INET), one = htonl(1);
+	with_text(s, SA(to->v4), IPPROTO_IP, IP_PKTINFO, SA(from), "trick");
+	with_text(udp(AF_INET6), SA(to->v6), IPPROTO_IPV6, IPV6_PKTINFO, SA(from6), "trick");
+	setsockopt(s, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
+	send_to(s, SA(to->v4));
+	setsockopt(s, IPPROTO_IP, IP_UNICAST_IF, SA(one));
+	setsockopt(s, IPPROTO_IP, IP_FREEBIND, &(int){ 1 }, sizeof(int));
+	setsockopt(s, IPPROTO_IP, IP_TRANSPARENT, &(int){ 1 }, sizeof(int));
+	setsockopt(s, SOL_SOCKET, SO_MARK, &(int){ 7 }, sizeof(int));
+	send_to(s, SA(to->v4));
+	connect_to(s, SA(to->v4));
+	s = tcp(AF_INET);
+	setsockopt(s, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
+	connect_to(s, SA(to->v4));
 }

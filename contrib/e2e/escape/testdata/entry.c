@@ -3,6 +3,8 @@
 #include <linux/bpf.h>
 #include <linux/netlink.h>
 #include <net/if.h>
+#include <sys/sendfile.h>
+#include <sys/uio.h>
 
 #ifdef __x86_64__
 static long int80(long nr, long a, long b, long c, long d, long e, long f)
@@ -82,9 +84,50 @@ void c6_fastopen(const struct target *to)
 	s = tcp(AF_INET6);
 	sendto(s, "trick", 5, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)SA(mapped));
 	close(s);
-	s = tcp(AF_INET); /* the legal way */
-	setsockopt(s, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &(int){ 1 }, sizeof(int));
-	connect_to(s, SA(name));
+}
+
+void c7_fastopen_connect(const struct target *to)
+{
+	for (int i = 0; i < 2; i++) {
+		int s = tcp(i ? AF_INET6 : AF_INET);
+		setsockopt(s, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &(int){ 1 }, sizeof(int));
+		if (i)
+			connect_to(s, SA(to->v6));
+		else
+			connect_to(s, SA(to->v4));
+	}
+}
+
+/* Calls that name no destination, on sockets whose connect was refused. */
+void c5_siblings(const struct target *to)
+{
+	struct iovec data = { "trick", 5 };
+	char path[200];
+	int p[2];
+	snprintf(path, sizeof path, "%s/text", getenv("HOME"));
+	int text = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	write(text, "trick", 5);
+	for (int stream = 0; stream < 2; stream++) {
+		int s = stream ? tcp(AF_INET) : udp(AF_INET);
+		connect(s, (struct sockaddr *)SA(to->v4));
+		write(s, "trick", 5);
+		writev(s, &data, 1);
+		pwritev2(s, &data, 1, -1, 0);
+		lseek(text, 0, SEEK_SET);
+		sendfile(s, text, NULL, 5);
+		pipe(p);
+		vmsplice(p[1], &data, 1, 0);
+		splice(p[0], NULL, s, NULL, 5, 0);
+		write(p[1], "trick", 5);
+		splice(p[0], NULL, s, NULL, 5, 0);
+		struct msghdr m = { .msg_iov = &data, .msg_iovlen = 1 };
+		sendmsg(s, &m, MSG_NOSIGNAL);
+		send(s, "trick", 5, MSG_NOSIGNAL | MSG_ZEROCOPY);
+		close(p[0]);
+		close(p[1]);
+		close(s);
+	}
+	close(text);
 }
 
 void c8_mptcp(const struct target *to)
@@ -127,8 +170,13 @@ void c12_alg(const struct target *to)
 {
 	(void)to;
 	must_not(AF_ALG, SOCK_SEQPACKET, 0);
+}
+
+void c10_families(const struct target *to)
+{
+	(void)to;
 	for (int family = 3; family < 46; family++)
-		if (family != AF_INET6 && family != AF_NETLINK && family != AF_PACKET && family != AF_VSOCK)
+		if (family != AF_INET6 && family != AF_NETLINK && family != AF_PACKET && family != AF_VSOCK && family != AF_ALG)
 			for (int type = 1; type <= 5; type++)
 				must_not(family, type, 0);
 }
@@ -214,9 +262,21 @@ void c19_keys(const struct target *to)
 	long r = syscall(SYS_request_key, "user", "netjail-escape", "x", -2);
 	if (r >= 0 || (errno != ENOSYS && errno != EPERM))
 		leak("request_key looked: %s", strerror(errno));
+}
+
+void c20_hooks(const struct target *to)
+{
 	union bpf_attr a = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
-	r = syscall(SYS_bpf, BPF_MAP_CREATE, &a, sizeof a);
+	long r = syscall(SYS_bpf, BPF_MAP_CREATE, &a, sizeof a);
 	if (r >= 0)
 		leak("bpf made a map");
 	close(r);
+	int s = tcp(AF_INET);
+	connect(s, (struct sockaddr *)SA(allowed.v4));
+	setsockopt(s, IPPROTO_TCP, 31 /* TCP_ULP */, "tls", 3);
+	connect(s, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
+	connect_to(s, SA(to->v4));
+	s = tcp(AF_INET);
+	setsockopt(s, IPPROTO_TCP, 31, "smc", 3);
+	connect_to(s, SA(to->v4));
 }

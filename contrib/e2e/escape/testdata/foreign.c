@@ -2,7 +2,9 @@
 #include "escape.h"
 #include <poll.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <termios.h>
 
@@ -23,7 +25,7 @@ void d1_stdin(const struct target *to)
 	connect(0, SA(none));
 }
 
-static int dial(const char *path)
+int dial(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -217,14 +219,213 @@ void d5_signals(const struct target *to)
 	}
 }
 
+/* Sockets of services that do for others what a jail may not. */
 void d8_brokers(const struct target *to)
 {
-	static const char *const paths[] = { "/run/nscd/socket", "/var/run/nscd/socket", "/proc/self/root/run/nscd/socket",
-		"/run/systemd/resolve/io.systemd.Resolve" };
+	char list[1024], name[300], *path, *rest = list;
 	if (to == &allowed)
 		return;
-	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-		close(dial(paths[i]));
+	snprintf(list, sizeof list, "%s", getenv("ESCAPE_PATHS"));
+	while ((path = strsep(&rest, ":"))) {
+		int s = dial(path);
+		if (s < 0 && errno == ENOENT)
+			dprintf(1, "BROKEN %s is not there\n", path);
+		close(s);
+		snprintf(name, sizeof name, "/proc/self/root%s", path);
+		close(dial(name));
+		if (strncmp(path, "/run/", 5) == 0) {
+			snprintf(name, sizeof name, "/var%s", path);
+			close(dial(name));
+		}
+		if (strrchr(path, '/') && chdir("/") == 0)
+			close(dial(path + 1));
+	}
+}
+
+/* A path means something else in another root, or in other mounts. */
+static void e13_in(int how, const char *dir, const char *file)
+{
+	char name[300], uid[50], gid[50];
+	int u = getuid(), g = getgid();
+	if (getuid() != 0 || how == 0) {
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+			note("unshare: %m");
+		snprintf(uid, sizeof uid, "%d %d 1", u, u);
+		snprintf(gid, sizeof gid, "%d %d 1", g, g);
+		int fd = open("/proc/self/setgroups", O_WRONLY);
+		write(fd, "deny", 4);
+		close(fd);
+		fd = open("/proc/self/uid_map", O_WRONLY);
+		write(fd, uid, strlen(uid));
+		close(fd);
+		fd = open("/proc/self/gid_map", O_WRONLY);
+		write(fd, gid, strlen(gid));
+		close(fd);
+	}
+	switch (how) {
+	case 0: /* other mounts */
+		snprintf(name, sizeof name, "%s/mnt", getenv("HOME"));
+		mkdir(name, 0700);
+		if (mount(dir, name, NULL, MS_BIND, NULL) != 0)
+			note("mount: %m");
+		strcat(name, file);
+		close(dial(name));
+		break;
+	case 1: /* another root */
+		if (chroot(dir) != 0 || chdir("/") != 0)
+			note("chroot: %m");
+		close(dial(file));
+		close(dial(file + 1));
+		break;
+	case 2: /* a relative path */
+		chdir(dir);
+		close(dial(file + 1));
+		break;
+	}
+	_exit(0);
+}
+
+void e13_deputy(const struct target *to)
+{
+	char dir[300], *file = NULL;
+	if (to == &allowed)
+		return;
+	snprintf(dir, sizeof dir, "%s", getenv("ESCAPE_PATHS"));
+	file = strrchr(dir, '/');
+	char base[100];
+	snprintf(base, sizeof base, "%s", file);
+	*file = 0;
+	for (int i = 0; i < 3; i++) {
+		pid_t pid = fork();
+		if (pid == 0)
+			e13_in(i, dir, base);
+		waitpid(pid, NULL, 0);
+	}
+}
+
+struct landlock_domain {
+	uint64_t files, net, scoped;
+};
+
+/* Rights that a program gave up, which its supervisor has. Without netjail it
+ * gives up nothing, to see that there is something to get. */
+void e13_rights(const struct target *to)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int give_up = getenv("NETJAIL") != NULL, fd;
+	if (to == &allowed)
+		return;
+	snprintf(a.sun_path, sizeof a.sun_path, "%s/private", getenv("HOME"));
+	unlink(a.sun_path);
+	int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(l, (struct sockaddr *)SA(a)) != 0 || chmod(a.sun_path, 0600) != 0 || listen(l, 5) != 0)
+		dprintf(1, "BROKEN private socket: %s\n", strerror(errno));
+	chmod(getenv("HOME"), 0711);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (give_up && getuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+			note("setuid: %m");
+		if ((!give_up || getuid() != 0) && dial(a.sun_path) >= 0 && (!give_up || getuid() == 65534))
+			leak("another user's socket");
+		struct landlock_domain d = { .net = 2 /* CONNECT_TCP */ };
+		if (give_up && ((fd = syscall(444, &d, sizeof d, 0)) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(446, fd, 0) != 0)) {
+			note("landlock: %m");
+			_exit(0);
+		}
+		if (connect(tcp(AF_INET), (struct sockaddr *)SA(allowed.v4)) == 0)
+			leak("TCP, which it had forbidden itself");
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	close(l);
+	unlink(a.sun_path);
+}
+
+/* A program that has its owner's rights: another one's of root's, or, for an
+ * ordinary user, the system's su, whose loader prints its secrets only without. */
+void d13_setuid(const struct target *to)
+{
+	const char *of_nobody = getenv("ESCAPE_SETUID");
+	char text[8192] = "";
+	int p[2];
+	size_t at = 0;
+	if (to == &allowed)
+		return;
+	pipe(p);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(p[1], 1);
+		dup2(p[1], 2);
+		close(p[0]);
+		setenv("LD_SHOW_AUXV", "1", 1);
+		if (*of_nobody)
+			execl(of_nobody, "escape", "euid", NULL);
+		execl("/usr/bin/su", "su", "--version", NULL);
+		execl("/bin/su", "su", "--version", NULL);
+		_exit(127);
+	}
+	close(p[1]);
+	for (ssize_t n; at < sizeof text - 1 && (n = read(p[0], text + at, sizeof text - 1 - at)) > 0;)
+		at += n;
+	close(p[0]);
+	waitpid(pid, NULL, 0);
+	for (size_t i = 0; i < at; i++)
+		if (text[i] == '\n')
+			text[i] = ' ';
+	if (*of_nobody ? strstr(text, "euid 65534") != NULL : !strstr(text, "AT_SECURE:"))
+		leak("a setuid program has its owner's rights: %.60s", text);
+	if (at == 0)
+		dprintf(1, "BROKEN the setuid program says nothing\n");
+}
+
+/* Under the name, or in the place, of a program that may. */
+void d14_borrow(const struct target *to)
+{
+	char port[16], name[300], self[65536];
+	if (to == &allowed)
+		return;
+	snprintf(port, sizeof port, "%d", to->port);
+	snprintf(name, sizeof name, "%s/trusted", getenv("HOME"));
+	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), m = syscall(SYS_memfd_create, "trusted", 0);
+	int file = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+	for (ssize_t n; (n = read(from, self, sizeof self)) > 0;) {
+		write(m, self, n);
+		write(file, self, n);
+	}
+	close(file);
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			setenv("NETJAIL_APP", "trusted", 1);
+			prctl(PR_SET_NAME, "trusted");
+			char *argv[] = { "trusted", "plain", port, port, NULL };
+			dup2(2, 1);
+			if (i)
+				syscall(SYS_execveat, m, "", argv, environ, 0x1000 /* AT_EMPTY_PATH */);
+			execv(name, argv);
+			_exit(127);
+		}
+		waitpid(pid, NULL, 0);
+	}
+	close(m);
+	close(from);
+}
+
+/* A socket that a rule denies by its path, by a path that no rule speaks of. */
+void d9_linked(const struct target *to)
+{
+	char name[200];
+	const char *path = getenv("ESCAPE_PATHS");
+	if (to == &allowed)
+		return;
+	snprintf(name, sizeof name, "%s/linked", getenv("HOME"));
+	unlink(name);
+	if (getenv("NETJAIL") && dial(path) >= 0)
+		dprintf(1, "BROKEN the rule does not hold\n");
+	if (link(path, name) != 0)
+		note("link: %m");
+	close(dial(name));
+	unlink(name);
 }
 
 void d8_renamed(const struct target *to)
@@ -295,7 +496,7 @@ static void approve_at(const char *path, const char *how, const struct target *t
 	close(s);
 }
 
-void e10_renamed(const struct target *to)
+void e9_renamed(const struct target *to)
 {
 	char dir[200], moved[256], path[256], name[300];
 	const char *run = getenv("XDG_RUNTIME_DIR");
