@@ -20,6 +20,7 @@ package notifier
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/netjail/netjail/rules"
@@ -35,11 +36,13 @@ type Question struct {
 	PID      int               `json:"pid,omitempty"`
 	Command  string            `json:"command,omitempty"` // the arguments, joined by spaces
 	Op       rules.Op          `json:"op"`
-	Dest     rules.Destination `json:"dest"` // the narrowest destination of the request
+	Dest     rules.Destination `json:"dest"`          // the narrowest destination of the request
+	Addr     netip.Addr        `json:"addr,omitzero"` // behind a Dest that is a name
 	Names    []string          `json:"names,omitempty"`
-	Waiting  int               `json:"waiting"`  // calls that wait for the answer
-	Opened   time.Time         `json:"opened"`   // given by the queue
-	Deadline time.Time         `json:"deadline"` // given by the queue
+	Note     string            `json:"note,omitempty"` // what else there is to say, a sentence
+	Waiting  int               `json:"waiting"`        // calls that wait for the answer
+	Opened   time.Time         `json:"opened"`         // given by the queue
+	Deadline time.Time         `json:"deadline"`       // given by the queue
 }
 
 // Answer is what a person decided about a Question. Its zero value denies

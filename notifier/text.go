@@ -67,6 +67,9 @@ func (q Question) Headline() string {
 // the countdown does as seen from now, and the rule that "always" writes.
 func (q Question) Details() []string {
 	lines := []string{q.Where(), q.Who()}
+	if q.Note != "" {
+		lines = append(lines, Clean(q.Note, maxCommand))
+	}
 	if q.Waiting > 1 {
 		lines = append(lines, q.Calls())
 	}
@@ -89,6 +92,8 @@ func (q Question) Where() string {
 		return "local socket"
 	case h.Kind == rules.HostAddr:
 		where = append(where, place(h.Addr, q.Op == rules.Listen))
+	case q.Addr.IsValid():
+		where = append(where, place(q.Addr, false), "at "+q.Addr.String())
 	}
 	if q.Op == rules.Listen {
 		return strings.Join(where, "")
@@ -98,14 +103,21 @@ func (q Question) Where() string {
 
 // known says which names are known for the destination.
 func (q Question) known() string {
-	if len(q.Names) == 0 {
-		return "name unknown"
-	}
 	clean := make([]string, 0, maxNames)
 	for _, n := range q.Names[:min(len(q.Names), maxNames)] {
-		clean = append(clean, Clean(n, maxName))
+		if q.Dest.Host.Kind != rules.HostName || n != q.Dest.Host.Name {
+			clean = append(clean, Clean(n, maxName))
+		}
 	}
-	return "known as " + strings.Join(clean, ", ")
+	switch by := q.Dest.Host.Kind; {
+	case len(clean) > 0 && by == rules.HostName:
+		return "also known as " + strings.Join(clean, ", ")
+	case len(clean) > 0:
+		return "known as " + strings.Join(clean, ", ")
+	case by == rules.HostName:
+		return "looked up by " + q.AppName()
+	}
+	return "name unknown"
 }
 
 // Who says which process asks: executable, pid, command.

@@ -45,13 +45,13 @@ func TestWhere(t *testing.T) {
 		{rules.Connect, "192.168.1.1:443", []string{"nas.lan", "evil\x1b[2J"}, "LAN · known as nas.lan, evil\ufffd[2J"},
 		{rules.Connect, "127.0.0.1:1", nil, "localhost · name unknown"},
 		{rules.Connect, "169.254.169.254:80", nil, "cloud metadata, hands out credentials · name unknown"},
-		{rules.Connect, "example.org:80", nil, "name unknown"},
+		{rules.Connect, "example.org:80", nil, "looked up by curl"},
 		{rules.Connect, "unix:/run/x", nil, "local socket"},
 		{rules.Listen, "listen+tcp://[::]:80", nil, "every network interface"},
 		{rules.Listen, "listen+tcp://127.0.0.1:80", nil, "localhost"},
 	}
 	for _, c := range cases {
-		q := Question{Op: c.op, Dest: dest(t, c.dest), Names: c.names}
+		q := Question{App: "curl", Op: c.op, Dest: dest(t, c.dest), Names: c.names}
 		if got := q.Where(); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.dest, got, c.want)
 		}

@@ -26,6 +26,24 @@ func isPrivateName(name string) bool {
 	return false
 }
 
+// NamedDestination is Destination with the request's only name in place of its
+// address. ok is false where a rule for that would not cover the request, or
+// where the address says more: on this machine.
+func (r *Request) NamedDestination() (d Destination, ok bool) {
+	d = r.Destination()
+	if len(r.Names) != 1 || r.Unix != "" || r.Op == Listen {
+		return d, false
+	}
+	h, err := ParseHost(r.Names[0])
+	a := r.Addr.Addr()
+	c := ClassOf(a)
+	if err != nil || h.Kind != HostName || c == Localhost || IsMetadata(a) || c == LAN && r.Own == 0 && !isPrivateName(h.Name) {
+		return d, false
+	}
+	d.Host = h
+	return d, true
+}
+
 // addressed says whether a host is addresses that a name may turn out to have.
 func (h *Host) addressed() bool {
 	switch h.Kind {

@@ -15,9 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/names"
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/notifier"
 	"github.com/netjail/netjail/rules"
+	"github.com/netjail/netjail/rules/blocklist"
 )
 
 // policy decides about calls by rules, and asks about what they leave open.
@@ -30,6 +32,7 @@ type policy struct {
 
 	inForce atomic.Pointer[force]
 
+	dns     dns
 	socket  string // the daemon's
 	inodes  inodes
 	reports reports
@@ -38,9 +41,35 @@ type policy struct {
 // force is what decides, replaced as a whole.
 type force struct {
 	set   *rules.Set
-	names *names
 	exe   bool // some rule speaks of an executable
 	rules []rules.Rule
+	list  *blocklist.List // nil: none
+	path  string          // of list
+}
+
+// blocked says whether a blocklist has a name of a request that is only let
+// through by a rule about many names, or by none.
+func (f *force) blocked(r *rules.Request, by *rules.Rule) (why string, blocked bool) {
+	if f.list == nil || by != nil && by.Dest.Host.Kind != rules.HostAny && by.Dest.Host.Kind != rules.HostClass {
+		return "", false
+	}
+	for _, name := range r.Names {
+		if why, blocked := f.listed(name); blocked {
+			return why, true
+		}
+	}
+	return "", false
+}
+
+func (f *force) listed(name string) (why string, blocked bool) {
+	if f.list == nil {
+		return "", false
+	}
+	entry, source, blocked := f.list.Lookup(name)
+	if !blocked {
+		return "", false
+	}
+	return fmt.Sprintf("%s is in the blocklist %s", notifier.Clean(entry, 80), source), true
 }
 
 var _ interpose.Policy = (*policy)(nil)
@@ -53,7 +82,9 @@ func newPolicy(cfg *Config, jail string, say func(string)) (*policy, error) {
 	for i := range own {
 		own[i].Run = true
 	}
-	return &policy{cfg: cfg, own: own, jail: jail, say: say, socket: api.SocketPath(cfg.Runtime)}, nil
+	p := &policy{cfg: cfg, own: own, jail: jail, say: say, socket: api.SocketPath(cfg.Runtime)}
+	p.dns = newDNS(p)
+	return p, nil
 }
 
 // take puts the daemon's rules and the run's own in force.
@@ -63,16 +94,17 @@ func (p *policy) take(snap api.Snapshot) error {
 		return err
 	}
 	all := append(slices.Clone(p.own), list...)
-	old := p.inForce.Load()
-	f := &force{set: rules.NewSet(all), rules: list}
+	f := &force{set: rules.NewSet(all), rules: list, path: snap.Blocklist}
+	if old := p.inForce.Load(); old != nil && old.path == f.path {
+		f.list = old.list
+	} else if f.path != "" {
+		if f.list, err = blocklist.Open(f.path); err != nil {
+			return fmt.Errorf("blocklist: %w", err)
+		}
+	}
 	for i := range all {
 		f.exe = f.exe || all[i].Exe != ""
 	}
-	var known *names
-	if old != nil {
-		known = old.names
-	}
-	f.names = resolve(all, known)
 	p.inForce.Store(f)
 	p.inodes.look([]string{p.socket}, true)
 	p.inodes.look(brokers(), false)
@@ -102,17 +134,21 @@ func (p *policy) Check(c *interpose.Call) interpose.Verdict {
 		return interpose.Deny
 	}
 	r := p.request(f, c)
-	if r.Unix == "" && !f.names.ready() {
-		return interpose.Wait
+	v := p.check(f, c, &r)
+	if v != interpose.Allow || !toServer(&r) {
+		return v
 	}
-	return p.check(f, c, &r)
+	if c.Op == interpose.Send {
+		return interpose.Wait // what it carries has to be read
+	}
+	return p.leadConnect(c)
 }
 
 // check decides by rules. A refusal that has to be told of is left for later:
 // a line on the terminal may block.
 func (p *policy) check(f *force, c *interpose.Call, r *rules.Request) interpose.Verdict {
 	v, refused := p.decide(f, c, r)
-	if v == interpose.Deny && !refused.silent && p.reports.untold(r.Destination()) {
+	if v == interpose.Deny && !refused.silent && p.reports.untold(p.named(f, r)) {
 		return interpose.Wait
 	}
 	return v
@@ -128,8 +164,14 @@ type refusal struct {
 // decide answers Wait where people have to be asked.
 func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
 	d := f.set.Decide(r, time.Now())
+	if d.Rule == nil && d.Verdict != rules.Allow && toServer(r) && p.system(r.Addr) {
+		return interpose.Allow, refusal{} // the resolver decides
+	}
 	if r.Unix != "" && p.reserved(c, d.Rule) {
 		return interpose.Deny, refusal{why: "netjail keeps programs from this socket"}
+	}
+	if why, blocked := f.blocked(r, d.Rule); blocked && d.Verdict != rules.Deny {
+		return interpose.Deny, refusal{why: why}
 	}
 	switch d.Verdict {
 	case rules.Allow:
@@ -140,12 +182,16 @@ func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpos
 			// to sort addresses, and gets by without: not worth a line.
 			return interpose.Deny, refusal{silent: true}
 		}
-		if p.cfg.Ask {
-			return interpose.Wait, refusal{}
-		}
-		return interpose.Deny, refusal{why: "nobody has decided, and nobody is to be asked"}
+		return p.undecided()
 	}
 	return interpose.Deny, refusal{why: d.Why, by: d.Rule}
+}
+
+func (p *policy) undecided() (interpose.Verdict, refusal) {
+	if p.cfg.Ask {
+		return interpose.Wait, refusal{}
+	}
+	return interpose.Deny, refusal{why: "nobody has decided, and nobody is to be asked"}
 }
 
 // request is what a call wants, in the words of rules.
@@ -158,7 +204,9 @@ func (p *policy) request(f *force, c *interpose.Call) rules.Request {
 		} else {
 			r.Addr = netip.AddrPortFrom(c.Addr.Addr().Unmap(), c.Addr.Port())
 		}
-		r.Names = f.names.of(r.Addr.Addr())
+		if r.Op != rules.Listen {
+			r.Names, r.Own = p.dns.of(r.Addr.Addr())
+		}
 	}
 	if f.exe {
 		r.Exe = c.Exe()
@@ -189,26 +237,54 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 	if f == nil {
 		return interpose.Deny
 	}
-	f.names.wait(ctx)
-	if f = p.inForce.Load(); f == nil {
-		return interpose.Deny
-	}
 	r := p.request(f, c)
-	v, refused := p.decide(f, c, &r)
-	if v == interpose.Wait {
-		v, refused = p.ask(ctx, c, &r)
+	var query []byte // that the call carries
+	if toServer(&r) && c.Op == interpose.Send {
+		var err error
+		if query, err = c.Datagram(); err != nil {
+			return interpose.Deny
+		}
 	}
-	if v != interpose.Allow && !refused.silent && ctx.Err() == nil {
-		p.report(ctx, &r, refused)
+	v, refused := p.decide(f, c, &r)
+	if _, _, err := names.ParseQuery(query); query != nil && err != nil {
+		query = nil // only queries may go to the system's server unasked
+		if d := f.set.Decide(&r, time.Now()); d.Rule == nil {
+			v, refused = p.undecided()
+		}
+	}
+	if v == interpose.Wait {
+		v, refused = p.ask(ctx, f, c, &r)
+	}
+	switch {
+	case v != interpose.Allow && !refused.silent && ctx.Err() == nil:
+		p.report(ctx, r.Op.String(), p.named(f, &r), refused)
+	case v == interpose.Allow && query != nil:
+		return p.leadSend(ctx, c, query)
+	case v == interpose.Allow && toServer(&r) && c.Op == interpose.Connect:
+		return p.leadConnect(c)
 	}
 	return v
 }
 
+// named returns the destination of a request as people are asked about it: by
+// the name that nobody has decided about and that was looked up last, because
+// addresses change. A name that would not be allowed by itself is left out.
+func (p *policy) named(f *force, r *rules.Request) rules.Destination {
+	for i := range r.Names {
+		one := *r
+		one.Names, one.Own = r.Names[i:i+1], min(1, max(0, r.Own-i))
+		if d, ok := one.NamedDestination(); ok && f.set.Decide(&one, time.Now()).Verdict != rules.Allow {
+			return d
+		}
+	}
+	return r.Destination()
+}
+
 // ask asks people.
-func (p *policy) ask(ctx context.Context, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
+func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
 	pid := c.PID()
 	a, err := p.link.ask(ctx, notifier.Question{
-		Op: r.Op, Dest: r.Destination(), Names: r.Names, Exe: c.Exe(), PID: pid, Command: commandOf(pid),
+		Op: r.Op, Dest: p.named(f, r), Addr: r.Addr.Addr(), Names: r.Names, Exe: c.Exe(), PID: pid, Command: commandOf(pid),
 	})
 	var said *api.Error
 	switch {
@@ -338,8 +414,7 @@ func (r *reports) tell(d rules.Destination) (ok, last bool) {
 const sayTimeout = time.Second
 
 // report tells of a refusal before the program sees it.
-func (p *policy) report(ctx context.Context, r *rules.Request, why refusal) {
-	dest := r.Destination()
+func (p *policy) report(ctx context.Context, what string, dest rules.Destination, why refusal) {
 	ok, last := p.reports.tell(dest)
 	if !ok {
 		return
@@ -349,7 +424,7 @@ func (p *policy) report(ctx context.Context, r *rules.Request, why refusal) {
 		reason = "denied by " + origin(why.by)
 	}
 	text := fmt.Sprintf("netjail: denied: %s %s %s: %s. To allow it: %s",
-		p.cfg.App, r.Op, dest, reason, allowCommand(p.cfg.App, why.by, dest))
+		p.cfg.App, what, dest, reason, allowCommand(p.cfg.App, why.by, dest))
 	if last {
 		text += " (further refusals are not shown)"
 	}

@@ -142,11 +142,11 @@ func (a *app) rulesAdd() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&f.life, "for", "always", "how long it holds: 30m, 2h, 7d, always")
+	c.Flags().StringVar(&f.life, "for", "always", "how long: 30m, 2h, 7d, always")
 	c.Flags().StringVar(&f.exe, "exe", "", "only for this executable")
 	c.Flags().StringVar(&f.note, "note", "", "a remark to keep with the rule")
 	c.Flags().BoolVar(&f.local, "local", false, "the name may have an address in the LAN")
-	c.Flags().StringVar(&f.answer, "answer", "nxdomain", "of denied lookups: or refused")
+	c.Flags().StringVar(&f.answer, "answer", "nxdomain", "to a lookup it denies")
 	return c
 }
 
