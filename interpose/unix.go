@@ -53,6 +53,14 @@ func (k *call) openPath(name string, flags int) (int, unix.Errno) {
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC)}
 	how.Resolve = unix.RESOLVE_NO_MAGICLINKS // they would be the supervisor's
 	base := proc + "/cwd"
+	if !strings.HasPrefix(name, "/") && !k.sameRoot() {
+		// Neither ".." nor a symlink may lead out of the caller's root.
+		cwd, errno := k.cwd()
+		if errno != 0 {
+			return -1, errno
+		}
+		name = cwd + "/" + name
+	}
 	if strings.HasPrefix(name, "/") {
 		base = proc + "/root"
 		how.Resolve = unix.RESOLVE_IN_ROOT
@@ -64,6 +72,24 @@ func (k *call) openPath(name string, flags int) (int, unix.Errno) {
 	defer sys.Close(dir)
 	fd, err := unix.Openat2(dir, name, &how)
 	return fd, errnoOf(err)
+}
+
+// cwd returns the caller's working directory as seen from its root.
+func (k *call) cwd() (string, unix.Errno) {
+	proc := "/proc/" + strconv.Itoa(k.tid())
+	root, err := os.Readlink(proc + "/root")
+	if err != nil {
+		return "", unix.EACCES
+	}
+	dir, err := os.Readlink(proc + "/cwd")
+	if err != nil {
+		return "", unix.EACCES
+	}
+	rel, below := strings.CutPrefix(dir, strings.TrimSuffix(root, "/"))
+	if !below || rel != "" && rel[0] != '/' {
+		return "", unix.EACCES // a directory from before chroot(2)
+	}
+	return rel, 0
 }
 
 func errnoOf(err error) unix.Errno {
@@ -124,7 +150,11 @@ func (k *call) bindUnix(addr []byte) result {
 // reads back is the one it gave; in another root it is relative.
 func (k *call) bindDir(name string, addr []byte) (dir int, use []byte, errno unix.Errno) {
 	if k.sameRoot() {
-		dir, errno = k.openPath(".", unix.O_PATH|unix.O_DIRECTORY)
+		at := "."
+		if strings.HasPrefix(name, "/") {
+			at = "/" // the caller may have no right to where it is
+		}
+		dir, errno = k.openPath(at, unix.O_PATH|unix.O_DIRECTORY)
 		return dir, addr, errno
 	}
 	base, last := path.Split(name)
