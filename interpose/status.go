@@ -11,6 +11,7 @@ import (
 
 // status is what /proc/TID/status says of a thread, see proc_pid_status(5).
 type status struct {
+	stopped         bool // by a signal
 	tgid, threads   int
 	umask           int
 	pending, shared uint64 // signals pending for the thread, and for its process
@@ -43,11 +44,15 @@ func parseStatus(b []byte) (status, error) {
 	missing := len(fields)
 	for line := range bytes.Lines(b) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimSpace(value)
+		if string(name) == "State" {
+			st.stopped = bytes.HasPrefix(value, []byte("T"))
+		}
 		f, ok := fields[string(name)]
 		if !ok {
 			continue
 		}
-		v, err := strconv.ParseUint(string(bytes.TrimSpace(value)), f.base, 64)
+		v, err := strconv.ParseUint(string(value), f.base, 64)
 		if err != nil {
 			return status{}, fmt.Errorf("parse status: %s: %w", name, err)
 		}
@@ -71,6 +76,31 @@ func sigset(signals ...unix.Signal) uint64 {
 
 // harmless signals do nothing unless they are caught, see signal(7).
 var harmless = sigset(unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH)
+
+// maxSiblings bounds how many threads of a process are looked at.
+const maxSiblings = 256
+
+// stopping says whether a thread of the process has stopped: a signal that
+// stops one stops all, and with WAIT_KILLABLE_RECV a thread whose call waits
+// would keep that from being finished.
+func stopping(tgid int) bool {
+	dir, err := os.Open("/proc/" + strconv.Itoa(tgid) + "/task")
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(maxSiblings)
+	for _, name := range names {
+		tid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if st, err := readStatus(tid); err == nil && st.stopped {
+			return true
+		}
+	}
+	return false
+}
 
 // due returns, of the thread's own and of its process's pending signals, those
 // that would interrupt a call: neither blocked nor ignored.

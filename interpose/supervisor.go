@@ -236,30 +236,33 @@ func (s *Supervisor) hungUp() bool {
 
 // answer handles one call. It reports whether k was kept for later.
 func (s *Supervisor) answer(ctx context.Context, k *call, n *sys.Notif) (kept bool) {
-	if resp, again := s.replay.take(n); again {
+	if resp, again := s.replay.begin(n); again {
 		_ = sys.NotifSend(s.listener, &resp)
 		return false
 	}
 	k.reset(s, n)
 	r := s.handle(k)
-	if r.later == nil {
-		k.send(r)
-		k.close()
-		return false
-	}
-	if !s.watch.add(ctx, k) {
+	if r.later != nil && !s.watch.add(ctx, k) {
 		s.log.Warn("a call cannot wait", "limit", maxWaiting)
-		k.send(fail(unix.EACCES))
-		k.close()
+		r = fail(unix.EACCES)
+	}
+	if r.later == nil {
+		k.done(r)
 		return false
 	}
 	go func() {
 		defer s.waiting.Done()
-		defer k.close()
 		defer s.watch.remove(k)
-		k.send(s.finish(k, r))
+		k.done(s.finish(k, r))
 	}()
 	return true
+}
+
+// done answers the caller and gives up what the call owns.
+func (k *call) done(r result) {
+	k.send(r)
+	k.s.replay.end(&k.n)
+	k.close()
 }
 
 // handle performs the call as far as it can without blocking. A panic denies

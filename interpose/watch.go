@@ -103,13 +103,16 @@ func (w *watch) run() {
 			return
 		}
 		w.mu.Unlock()
+		stops := make(map[int]bool)
 		for _, k := range calls {
-			w.look(k)
+			w.look(k, stops)
 		}
 	}
 }
 
-func (w *watch) look(k *call) {
+// look ends a call that a signal would have ended. It keeps in stops which
+// processes are being stopped.
+func (w *watch) look(k *call, stops map[int]bool) {
 	st, err := readStatus(k.tid())
 	if !sys.NotifIDValid(w.listener, k.n.ID) {
 		k.end(errCallerGone)
@@ -121,7 +124,12 @@ func (w *watch) look(k *call) {
 	// A signal to the process may be another thread's to handle. It is this
 	// thread's business if it is still there at the second look.
 	own, process := st.due()
-	if own != 0 || process&k.seen != 0 {
+	stop, known := stops[st.tgid]
+	if !known && st.threads > 1 {
+		stop = stopping(st.tgid)
+		stops[st.tgid] = stop
+	}
+	if own != 0 || process&k.seen != 0 || stop {
 		k.end(errInterrupted)
 	}
 	k.seen = process
