@@ -14,8 +14,9 @@ type lookup struct {
 	app    *index     // the app's own rules in this direction, or nil
 	shared *index     // every app's rules in this direction, or nil
 
-	inside bool // addr is the machine's, or in its networks
-	public bool // so the name that is looked at should not have it
+	of     Class // of addr
+	inside bool  // addr is the machine's, or in its networks
+	public bool  // so the name that is looked at should not have it
 
 	exact *entry // the best rule of exactly the address
 	wide  bool   // the three below have been looked up
@@ -30,8 +31,11 @@ func newLookup(s *Set, r *Request, now time.Time) lookup {
 		a = canonicalAddr(a)
 	}
 	l := lookup{r: r, now: now, addr: a, bare: a.WithZone("")}
-	c := ClassOf(a)
-	l.inside = c == Localhost || c == LAN || IsMetadata(a)
+	l.of = ClassOf(a)
+	l.inside = l.of == Localhost || l.of == LAN || IsMetadata(a)
+	if r.Self && r.Op != Listen {
+		l.of = Localhost
+	}
 	l.shared = s.indexes[scope{"", r.Op == Listen}]
 	if r.App != "" {
 		l.app = s.indexes[scope{r.App, r.Op == Listen}]
@@ -77,7 +81,7 @@ func (l *lookup) in(x *index, by how, key string) *entry {
 	case bySuffix:
 		return x.bySuffix(l.r, key, l.now, l.public)
 	case byClass:
-		return x.classes[ClassOf(l.addr)].find(l.r, l.now)
+		return x.classes[l.of].find(l.r, l.now)
 	}
 	return x.any.find(l.r, l.now)
 }

@@ -84,3 +84,21 @@ func TestRebinding(t *testing.T) {
 		}
 	}
 }
+
+// TestSelf: what this machine calls itself does not matter.
+func TestSelf(t *testing.T) {
+	q := request(Connect, TCP, "192.168.1.5:80")
+	for _, c := range []struct {
+		self bool
+		dest string
+		want Verdict
+	}{
+		{false, "@lan", Allow}, {true, "@lan", Ask}, {true, "@localhost", Allow}, {false, "@localhost", Ask},
+		{true, "192.168.1.5", Allow}, {true, "192.168.0.0/16", Allow},
+	} {
+		q.Self = c.self
+		if got := NewSet([]Rule{rule(t, Allow, c.dest)}).Decide(q, epoch); got.Verdict != c.want {
+			t.Errorf("self %v, %s: got %v, want %v", c.self, c.dest, got, c.want)
+		}
+	}
+}

@@ -57,6 +57,7 @@ type Request struct {
 	Unix  string         // an AF_UNIX destination, "/path" or "@abstract"; Addr is unused then
 	Names []string       // names known for Addr, lower case, no trailing dot
 	Own   int            // how many of Names, from the first, are the machine's own: no resolver made them up
+	Self  bool           // Addr is one of this machine's, whatever it looks like
 	Exe   string         // the calling executable's path, as the kernel names it
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -33,6 +34,7 @@ type policy struct {
 	inForce atomic.Pointer[force]
 
 	dns     dns
+	self    self
 	socket  string // the daemon's
 	inodes  inodes
 	reports reports
@@ -43,8 +45,10 @@ type force struct {
 	set   *rules.Set
 	exe   bool // some rule speaks of an executable
 	rules []rules.Rule
-	list  *blocklist.List // nil: none
-	path  string          // of list
+
+	denied []string        // paths of sockets
+	list   *blocklist.List // nil: none
+	path   string          // of list
 }
 
 // blocked says whether a blocklist has a name of a request that is only let
@@ -105,10 +109,21 @@ func (p *policy) take(snap api.Snapshot) error {
 	for i := range all {
 		f.exe = f.exe || all[i].Exe != ""
 	}
+	for i := range all {
+		if h := all[i].Dest.Host; h.Kind == rules.HostUnix && all[i].Verdict == rules.Deny && h.Name[0] == '/' {
+			f.denied = append(f.denied, h.Name)
+		}
+	}
 	p.inForce.Store(f)
-	p.inodes.look([]string{p.socket}, true)
-	p.inodes.look(brokers(), false)
+	p.look(f)
 	return nil
+}
+
+// look notes which sockets a jail has no business with, as they are now.
+func (p *policy) look(f *force) {
+	p.inodes.look(brokers(), broker)
+	p.inodes.look(f.denied, denied)
+	p.inodes.look([]string{p.socket}, own)
 }
 
 // untilExit returns the rules that end with this jail, for a daemon that has
@@ -167,7 +182,7 @@ func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpos
 	if d.Rule == nil && d.Verdict != rules.Allow && toServer(r) && p.system(r.Addr) {
 		return interpose.Allow, refusal{} // the resolver decides
 	}
-	if r.Unix != "" && p.reserved(c, d.Rule) {
+	if r.Unix != "" && d.Verdict == rules.Allow && p.reserved(f, c, d.Rule) {
 		return interpose.Deny, refusal{why: "netjail keeps programs from this socket"}
 	}
 	if why, blocked := f.blocked(r, d.Rule); blocked && d.Verdict != rules.Deny {
@@ -206,6 +221,7 @@ func (p *policy) request(f *force, c *interpose.Call) rules.Request {
 		}
 		if r.Op != rules.Listen {
 			r.Names, r.Own = p.dns.of(r.Addr.Addr())
+			r.Self = p.self.has(r.Addr.Addr())
 		}
 	}
 	if f.exe {
@@ -312,46 +328,70 @@ func commandOf(pid int) string {
 }
 
 // reserved says whether a socket is none of a jail's business: netjail's own,
-// whatever the rules say, and those through which somebody else would use the
-// network for the program, unless a rule speaks of them.
-func (p *policy) reserved(c *interpose.Call, by *rules.Rule) bool {
+// whatever the rules say, one that a rule denies under another name, and those
+// through which somebody else would use the network for the program, unless a
+// rule speaks of them.
+func (p *policy) reserved(f *force, c *interpose.Call, by *rules.Rule) bool {
 	if c.File == (interpose.File{}) {
 		return false // an abstract name
 	}
-	p.inodes.look([]string{p.socket}, true)
-	p.inodes.look(brokers(), false)
-	own, known := p.inodes.is(c.File)
-	return own || known && by == nil
+	p.look(f)
+	switch n := p.inodes.at(c.File); n.why {
+	case own:
+		return true
+	case denied:
+		return slices.Contains(f.denied, n.path)
+	case broker:
+		return by == nil
+	}
+	return false
 }
 
 // inodes are the sockets that a jail has no business with. They stay known
 // when a program in the jail renames them, which it may.
 type inodes struct {
 	mu    sync.Mutex
-	known map[interpose.File]bool // true: netjail's own
+	known map[interpose.File]noted
 }
 
+// noted is what a socket was known as.
+type noted struct {
+	why  reserve
+	path string
+}
+
+// reserve says why a socket is reserved, the strictest last.
+type reserve uint8
+
+const (
+	nobodys reserve = iota
+	broker
+	denied
+	own
+)
+
 // look adds what is at paths now.
-func (n *inodes) look(paths []string, own bool) {
+func (n *inodes) look(paths []string, why reserve) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.known == nil {
-		n.known = make(map[interpose.File]bool)
+		n.known = make(map[interpose.File]noted)
 	}
 	for _, path := range paths {
 		var st unix.Stat_t
 		if unix.Stat(path, &st) == nil {
 			f := interpose.File{Dev: st.Dev, Ino: st.Ino}
-			n.known[f] = n.known[f] || own
+			if n.known[f].why <= why {
+				n.known[f] = noted{why, path}
+			}
 		}
 	}
 }
 
-func (n *inodes) is(f interpose.File) (own, known bool) {
+func (n *inodes) at(f interpose.File) noted {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	own, known = n.known[f]
-	return own, known
+	return n.known[f]
 }
 
 // brokers lists the sockets of services that look names up, start processes or
@@ -373,6 +413,34 @@ func brokers() []string {
 		}
 	}
 	return list
+}
+
+// selfFor is how long the machine's addresses are taken to stay the same.
+const selfFor = 2 * time.Second
+
+// self knows the machine's own addresses: what listens on all of them is
+// reached by any.
+type self struct {
+	mu    sync.Mutex
+	until time.Time
+	addrs map[netip.Addr]bool
+}
+
+func (s *self) has(a netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.After(s.until) {
+		s.until = now.Add(selfFor)
+		if list, err := net.InterfaceAddrs(); err == nil {
+			s.addrs = make(map[netip.Addr]bool, len(list))
+			for _, n := range list {
+				if p, err := netip.ParsePrefix(n.String()); err == nil {
+					s.addrs[p.Addr().Unmap()] = true
+				}
+			}
+		}
+	}
+	return s.addrs[a.WithZone("")]
 }
 
 // reports tells of refusals, each destination once.

@@ -30,7 +30,6 @@ type Open struct {
 // OutOfReach lists them. The README's threat model names each.
 func OutOfReach() []Open {
 	return []Open{
-		{"B5/own", "this host by its LAN or public address", "it has the class of its number, @lan or @internet"},
 		{"C4/thread", "io_uring, an inherited ring with a kernel thread", "--keep-fd of a ring whose creator's kernel thread sends"},
 		{"C18", "files on NFS, SMB, sshfs, /net", "netjail looks at calls of sockets, not of files"},
 		{"D2/out", "a socket passed out to an unjailed process", "an unjailed process sends"},
@@ -38,7 +37,6 @@ func OutOfReach() []Open {
 		{"D7", "D-Bus activation, portals, xdg-open", "an unjailed program acts for it"},
 		{"D8/bus", "systemd-resolved by the system bus", "no bus is a jail's, and names carry data"},
 		{"D9/others", "ssh ControlMaster, tmux, emacs, CUPS, sendmail, at", "a local service that no list knows acts for it"},
-		{"D9/linked", "a hard link to a socket whose path a rule denies", "the rule is about a path, and who may write there can make another"},
 		{"D10", "X11 and Wayland: keys for another window", "an unjailed terminal types"},
 		{"D12", "~/.bashrc, autostart, cron, git hooks", "it runs later, and outside of the jail"},
 		{"D14/exe", "running or tracing a program that an --exe rule allows", "what runs in a jail is one, whoever started it"},

@@ -98,7 +98,7 @@ var rows = []row{
 	{name: "D8", tried: "sockets of nscd and systemd-resolved, by four names each", prepare: withResolvers},
 	{name: "D8/renamed", tried: "podman's socket, and under a new name", prepare: withPodman},
 	{name: "D9", tried: "sockets of docker, containerd, podman and the like", prepare: withContainers},
-	{name: "D9/linked", prepare: denyPath},
+	{name: "D9/linked", tried: "a hard link to a socket whose path a rule denies, and its new name", prepare: denyPath},
 	{name: "D11", tried: "TIOCSTI with garbage in the upper word"},
 	{name: "D13", tried: "a setuid program", prepare: withSetuid},
 	{name: "D14", tried: "under the name of a program that rules allow, from a file and a memfd", prepare: withTrusted},
