@@ -2,6 +2,7 @@ package interpose
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"strconv"
 
@@ -15,15 +16,39 @@ import (
 // Compat says whether 32-bit programs can be run, see Command.Compat.
 func Compat() bool { return filter.Compat != nil }
 
-// foreign refuses a call of an ABI that this jail does not have.
-func (s *Supervisor) foreign(k *call) result {
-	if s.Foreign != nil {
-		s.foreignOnce.Do(func() {
-			exe, _ := os.Readlink("/proc/" + strconv.Itoa(k.tid()) + "/exe")
-			s.wg.Go(func() { s.Foreign(exe) })
-		})
+// ErrNoCompat means that 32-bit programs were asked for on a machine where
+// netjail knows none.
+var ErrNoCompat = errors.New("32-bit programs are not supported on this machine")
+
+// compat returns the 32-bit ABI that c may use; nil: none.
+func (c *Command) compat() (*filter.Arch, error) {
+	switch {
+	case !c.Compat:
+		return nil, nil
+	case filter.Compat == nil:
+		return nil, ErrNoCompat
 	}
-	return fail(unix.ENOSYS)
+	return filter.Compat, nil
+}
+
+// other handles a call of another ABI than the native one, or refuses it where
+// the jail has no such.
+func (s *Supervisor) other(k *call) result {
+	abi := filter.Compat
+	if !s.Compat || abi == nil || k.n.Data.Arch != abi.Audit {
+		if s.Foreign != nil {
+			s.foreignOnce.Do(func() {
+				exe, _ := os.Readlink("/proc/" + strconv.Itoa(k.tid()) + "/exe")
+				s.wg.Go(func() { s.Foreign(exe) })
+			})
+		}
+		return fail(unix.ENOSYS)
+	}
+	k.compat = true
+	if nr := uint32(k.n.Data.Nr); nr != abi.Number.Socketcall {
+		return k.perform(abi.Number.Native(nr))
+	}
+	return k.socketcall()
 }
 
 // socketcalls lists, by the number of a call of socketcall(2), the number of
@@ -77,9 +102,7 @@ func (k *call) socketcall() result {
 // newSocket creates a socket for the caller. It is one of this process's
 // network namespace, so the caller has to be in the same.
 func (k *call) newSocket() result {
-	var own, theirs unix.Stat_t
-	if unix.Stat("/proc/self/ns/net", &own) != nil || unix.Stat("/proc/"+strconv.Itoa(k.tid())+"/ns/net", &theirs) != nil ||
-		own.Dev != theirs.Dev || own.Ino != theirs.Ino {
+	if !sameFile("/proc/self/ns/net", "/proc/"+strconv.Itoa(k.tid())+"/ns/net") {
 		return k.ifValid(unix.EACCES)
 	}
 	fd, err := unix.Socket(k.int(0), k.int(1)|unix.SOCK_CLOEXEC, k.int(2))

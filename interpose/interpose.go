@@ -1,14 +1,15 @@
 // Package interpose makes the kernel ask before a program uses a socket, and
 // does what was answered.
 //
-// A program started with Start runs under a seccomp filter that traps connect,
+// A program started so runs under a seccomp filter that traps connect,
 // bind, listen, sendto with an address, sendmsg and sendmmsg. For each trapped
 // call the Supervisor duplicates the socket once, copies the address once,
 // asks a Policy about the copy, and performs the call itself on the duplicate
 // with the copy. What the program changes in its memory or its descriptor table
 // meanwhile has no effect.
 //
-//	p, err := interpose.Start(&interpose.Command{Path: "/usr/bin/curl", Args: args})
+//	c, err := interpose.Prepare(&interpose.Command{Path: "/usr/bin/curl", Args: args})
+//	p, err := c.Start()
 //	s := interpose.NewSupervisor(p.TakeListener(), policy, nil)
 //	err = s.Serve(ctx)
 //
@@ -104,7 +105,7 @@ func (c *Call) Datagram() ([]byte, error) {
 // length is still what its call returns.
 func (c *Call) SetDatagram(b []byte) {
 	if c.datagram != nil {
-		c.datagram.instead = b
+		c.datagram.data = b
 	}
 }
 

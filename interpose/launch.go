@@ -92,10 +92,6 @@ func (e *StartError) Unwrap() error { return e.Errno }
 // the kernel knows one for each chain of filters.
 var ErrNested = errors.New("a seccomp listener supervises this process already")
 
-// ErrNoCompat means that 32-bit programs were asked for on a machine where
-// netjail knows none.
-var ErrNoCompat = errors.New("32-bit programs are not supported on this machine")
-
 var stages = map[sys.Stage]string{
 	sys.StageFork: "clone", sys.StageSetpgid: "setpgid", sys.StageNofile: "prlimit",
 	sys.StageNoNewPrivs: "prctl(PR_SET_NO_NEW_PRIVS)", sys.StageLandlock: "landlock_restrict_self", sys.StageSeccomp: "seccomp", sys.StageExecve: "execve",
@@ -135,11 +131,9 @@ func Prepare(c *Command) (*Starter, error) {
 	if sys.WaitKillable() {
 		flags = unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 	}
-	var compat *filter.Arch
-	if c.Compat {
-		if compat = filter.Compat; compat == nil {
-			return nil, ErrNoCompat
-		}
+	compat, err := c.compat()
+	if err != nil {
+		return nil, err
 	}
 	runtime.LockOSThread()
 	s := &Starter{launch: sys.Launch{
@@ -174,15 +168,6 @@ func (s *Starter) Start() (*Process, error) {
 		return nil, ErrNested
 	}
 	return nil, &StartError{stages[stage], s.launch.Path, errno}
-}
-
-// Start starts c at once.
-func Start(c *Command) (*Process, error) {
-	s, err := Prepare(c)
-	if err != nil {
-		return nil, err
-	}
-	return s.Start()
 }
 
 func prepare(keep []int) error {

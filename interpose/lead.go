@@ -31,10 +31,9 @@ func (k *call) connectLed(c *Call, addr []byte) result {
 // datagram is the content of one Send. Where the policy looked at it, what it
 // saw is what is sent.
 type datagram struct {
-	k       *call
-	m       *message
-	data    []byte // nil: not read
-	instead []byte // nil: data
+	k    *call
+	m    *message
+	data []byte // nil: not read
 }
 
 func (d *datagram) read() ([]byte, error) {
@@ -55,16 +54,13 @@ func (d *datagram) read() ([]byte, error) {
 
 // sendLed sends as the policy wants it.
 func (k *call) sendLed(c *Call, m *message) result {
-	d := c.datagram
-	m.copied = d.data
-	if d.instead != nil {
-		m.copied = d.instead
-	}
+	m.copied = c.datagram.data
 	r := k.transmit(m)
-	if d.instead != nil && r.errno == 0 && r.later == nil {
-		r.val = int64(sockaddr.Total(m.data))
+	if m.copied == nil || r.errno != 0 || r.later != nil {
+		return r
 	}
-	if lead := c.Lead; lead != nil && lead.Reply != nil && r.errno == 0 && r.later == nil {
+	r.val = int64(sockaddr.Total(m.data))
+	if lead := c.Lead; lead != nil && lead.Reply != nil {
 		return result{later: func(ctx context.Context) result {
 			k.peek(ctx, lead)
 			return r

@@ -64,7 +64,7 @@ func supervise() {
 		<-ctx.Done()
 		return Deny
 	}}
-	proc, err := Start(&Command{
+	proc, err := start(&Command{
 		Path: python, Args: []string{python, "-c", crowdScript, os.Args[1], os.Args[2], strconv.Itoa(crowd)}, Env: os.Environ(),
 	})
 	if err != nil {

@@ -160,11 +160,7 @@ func (k *call) deliver(m *message) result {
 // transmit sends a message on the duplicate.
 func (k *call) transmit(m *message) result {
 	control, rights, errno := k.control(m.control)
-	defer func() {
-		for _, fd := range rights {
-			sys.Close(fd)
-		}
-	}()
+	defer func() { closeAll(rights) }()
 	if errno != 0 {
 		return k.ifValid(errno)
 	}
@@ -175,15 +171,17 @@ func (k *call) transmit(m *message) result {
 		later, kept := r.later, rights
 		rights = nil
 		r.later = func(ctx context.Context) result {
-			defer func() {
-				for _, fd := range kept {
-					sys.Close(fd)
-				}
-			}()
+			defer closeAll(kept)
 			return later(ctx)
 		}
 	}
 	return r
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		sys.Close(fd)
+	}
 }
 
 // transfer is a message on its way: a stream takes it in pieces.

@@ -84,17 +84,9 @@ const maxSiblings = 256
 // stops one stops all, and with WAIT_KILLABLE_RECV a thread whose call waits
 // would keep that from being finished.
 func stopping(tgid int) bool {
-	dir, err := os.Open("/proc/" + strconv.Itoa(tgid) + "/task")
-	if err != nil {
-		return false
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(maxSiblings)
-	for _, name := range names {
-		tid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
+	tasks, _ := os.ReadDir("/proc/" + strconv.Itoa(tgid) + "/task")
+	for _, t := range tasks[:min(len(tasks), maxSiblings)] {
+		tid, _ := strconv.Atoi(t.Name())
 		if st, err := readStatus(tid); err == nil && st.stopped {
 			return true
 		}

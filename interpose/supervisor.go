@@ -269,40 +269,26 @@ func (k *call) done(r result) {
 // this call and nothing else.
 func (s *Supervisor) handle(k *call) (r result) {
 	defer s.contain(&r)
-	nr := uint32(k.n.Data.Nr)
 	if k.n.Data.Arch == filter.Native.Audit {
-		return k.perform(nr)
+		return k.perform(uint32(k.n.Data.Nr))
 	}
-	abi := filter.Compat
-	if !s.Compat || abi == nil || k.n.Data.Arch != abi.Audit {
-		return s.foreign(k)
-	}
-	k.compat = true
-	if nr == abi.Number.Socketcall {
-		return k.socketcall()
-	}
-	return k.perform(abi.Number.Native(nr))
+	return s.other(k)
+}
+
+// calls are those that the filter traps, of the native ABI.
+var calls = map[uint32]func(*call) result{
+	filter.Native.Number.Connect: (*call).connect, filter.Native.Number.Sendto: (*call).sendto,
+	filter.Native.Number.Sendmsg: (*call).sendmsg, filter.Native.Number.Sendmmsg: (*call).sendmmsg,
+	filter.Native.Number.Bind: (*call).bind, filter.Native.Number.Listen: (*call).listen,
 }
 
 // perform performs a call of the native ABI.
 func (k *call) perform(nr uint32) result {
-	switch nr {
-	case filter.Native.Number.Connect:
-		return k.connect()
-	case filter.Native.Number.Sendto:
-		return k.sendto()
-	case filter.Native.Number.Sendmsg:
-		return k.sendmsg()
-	case filter.Native.Number.Sendmmsg:
-		return k.sendmmsg()
-	case filter.Native.Number.Bind:
-		return k.bind()
-	case filter.Native.Number.Listen:
-		return k.listen()
-	default:
-		k.s.log.Error("trapped a call that is not handled", "nr", nr)
-		return fail(unix.EACCES)
+	if f := calls[nr]; f != nil {
+		return f(k)
 	}
+	k.s.log.Error("trapped a call that is not handled", "nr", nr)
+	return fail(unix.EACCES)
 }
 
 // finish performs what handle left for later, in a goroutine that may block.

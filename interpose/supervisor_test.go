@@ -29,6 +29,15 @@ func (p policy) Decide(ctx context.Context, c *Call) Verdict {
 	return p.decide(ctx, c)
 }
 
+// start starts c at once.
+func start(c *Command) (*Process, error) {
+	s, err := Prepare(c)
+	if err != nil {
+		return nil, err
+	}
+	return s.Start()
+}
+
 // run runs a program under p and returns its standard output and status.
 func run(t *testing.T, p Policy, argv ...string) (string, unix.WaitStatus) {
 	t.Helper()
@@ -60,7 +69,7 @@ func runWith(t *testing.T, stdin *os.File, p Policy, argv ...string) (string, un
 		t.Fatal(err)
 	}
 	unix.Dup2(int(w.Fd()), 1)
-	proc, err := Start(&Command{Path: path, Args: argv, Env: os.Environ()})
+	proc, err := start(&Command{Path: path, Args: argv, Env: os.Environ()})
 	unix.Dup2(saved, 1)
 	unix.Close(saved)
 	w.Close()

@@ -166,17 +166,14 @@ func (k *call) bindDir(name string, addr []byte) (dir int, use []byte, errno uni
 }
 
 func (k *call) sameRoot() bool {
-	var own, theirs unix.Stat_t
 	proc := "/proc/" + strconv.Itoa(k.tid())
-	if unix.Stat("/", &own) != nil || unix.Stat(proc+"/root", &theirs) != nil {
-		return false
-	}
-	ours, err := os.Readlink("/proc/self/ns/mnt")
-	if err != nil {
-		return false
-	}
-	ns, err := os.Readlink(proc + "/ns/mnt")
-	return err == nil && ns == ours && own.Dev == theirs.Dev && own.Ino == theirs.Ino
+	return sameFile("/", proc+"/root") && sameFile("/proc/self/ns/mnt", proc+"/ns/mnt")
+}
+
+// sameFile says whether two paths name one file, or namespace.
+func sameFile(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino
 }
 
 // binder is a thread with a working directory and an umask of its own.

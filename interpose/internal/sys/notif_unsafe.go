@@ -30,12 +30,6 @@ type Resp struct {
 	Flags uint32
 }
 
-// Sizes is struct seccomp_notif_sizes: what the running kernel thinks of the
-// three structures above.
-type Sizes struct {
-	Notif, Resp, Data uint16
-}
-
 // NotifRecv blocks until a call is trapped. It goes through Syscall, which
 // gives the goroutine's processor away while it blocks. ENOENT and EINTR mean
 // that the caller is gone, see seccomp_unotify(2).
@@ -62,13 +56,6 @@ func NotifIDValid(listener int, id uint64) bool {
 func NotifSyncWakeUp(listener int) unix.Errno {
 	_, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	return e
-}
-
-// NotifSizes asks the kernel for the sizes of its structures.
-func NotifSizes() (Sizes, unix.Errno) {
-	var s Sizes
-	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&s)))
-	return s, e
 }
 
 // WaitKillable says whether the kernel knows WAIT_KILLABLE_RECV, Linux 5.19. It

@@ -7,13 +7,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// kernelSizes is struct seccomp_notif_sizes: what the running kernel thinks of the
+// three structures above.
+type kernelSizes struct {
+	Notif, Resp, Data uint16
+}
+
+// notifSizes asks the kernel for the sizes of its structures.
+func notifSizes() (kernelSizes, unix.Errno) {
+	var s kernelSizes
+	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&s)))
+	return s, e
+}
+
 // TestSizes pins hand-written structures to the running kernel's.
 func TestSizes(t *testing.T) {
-	s, errno := NotifSizes()
+	s, errno := notifSizes()
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	want := Sizes{uint16(unsafe.Sizeof(Notif{})), uint16(unsafe.Sizeof(Resp{})), uint16(unsafe.Sizeof(Data{}))}
+	want := kernelSizes{uint16(unsafe.Sizeof(Notif{})), uint16(unsafe.Sizeof(Resp{})), uint16(unsafe.Sizeof(Data{}))}
 	if s != want {
 		t.Errorf("the kernel says %+v, ours are %+v", s, want)
 	}
