@@ -176,7 +176,7 @@ func TestKilledWhileWaiting(t *testing.T) {
 
 func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
+	for end := time.Now().Add(patience); !ok(); {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}
@@ -291,7 +291,7 @@ func TestFrozen(t *testing.T) {
 					if err := freeze(pid); err != nil {
 						t.Error(err)
 					}
-					// Two looks at waiting calls happen before it goes on.
+					// Looks at waiting calls happen meanwhile, some two.
 					time.AfterFunc(3*watchEvery, func() {
 						if err := thaw(pid); err != nil {
 							t.Error(err)

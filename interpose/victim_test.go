@@ -288,7 +288,7 @@ func mapped(addr string) string {
 
 // ready waits until a connect is over, without a look at SO_ERROR.
 func ready(fd int) {
-	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int((5 * time.Second).Milliseconds()))
+	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int((time.Minute).Milliseconds()))
 }
 
 func (s *script) udp() {

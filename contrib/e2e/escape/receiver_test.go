@@ -42,7 +42,7 @@ type receiver struct {
 
 const (
 	marker  = "marker "
-	perConn = 5 * time.Second
+	perConn = 30 * time.Second
 )
 
 // hosts are the loopback addresses, by family, and everywhere is every address.
@@ -156,6 +156,9 @@ func (r *receiver) count(data string) {
 // loopback nothing overtakes, so it sends something that comes last.
 func (r *receiver) settled(t *testing.T) counts {
 	t.Helper()
+	r.mu.Lock()
+	clear(r.markers) // of an earlier time
+	r.mu.Unlock()
 	for _, network := range []string{"udp", "tcp"} {
 		for _, host := range hosts {
 			r.mark(t, network, host)

@@ -177,7 +177,7 @@ func (x *trial) serve(what string) {
 	switch verb, arg, _ := strings.Cut(what, " "); verb {
 	case "connect":
 		for _, host := range hosts {
-			if c, err := net.DialTimeout("tcp", net.JoinHostPort(host, arg), time.Second); err == nil {
+			if c, err := net.DialTimeout("tcp", net.JoinHostPort(host, arg), patience); err == nil {
 				defer c.Close()
 			}
 		}
@@ -186,7 +186,7 @@ func (x *trial) serve(what string) {
 			_ = x.cmd.Process.Kill()
 			select {
 			case <-x.waited:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				x.t.Error("the supervisor does not die")
 			}
 		}
