@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netjail/netjail/daemon/names"
 	"github.com/netjail/netjail/interpose"
 )
 
@@ -24,11 +25,17 @@ type heir struct {
 	theirs int
 }
 
-// inheritance is what a successor is told. It reads it in two parts: the calls
-// follow when it is ready to answer them.
+// inheritance is what a successor is told. It reads it in two parts: the
+// calls follow when it is ready to answer them.
 type inheritance struct {
 	Config Config `json:"config"`
 	ID     string `json:"id"`
+}
+
+// legacy is the second part.
+type legacy struct {
+	Calls []interpose.Pending `json:"calls"`
+	Names []names.Lease       `json:"names"`
 }
 
 func newHeir() (*heir, error) {
@@ -68,7 +75,7 @@ func (s *supervisor) handOver(h *heir) {
 	}
 	if err == nil {
 		calls := s.serving.HandOver()
-		err = json.NewEncoder(h.ours).Encode(calls)
+		err = json.NewEncoder(h.ours).Encode(legacy{calls, s.policy.dns.known.Leases(time.Now())})
 	}
 	if err != nil {
 		s.line(fmt.Sprintf("netjail: error: what %s left behind has no network any more: %v", s.cfg.App, err))
@@ -107,14 +114,15 @@ func Succeed() error {
 	if err := json.NewEncoder(f).Encode(true); err != nil {
 		return err
 	}
-	var calls []interpose.Pending
-	// A predecessor that was killed meanwhile has no calls to give.
-	if err := dec.Decode(&calls); err != nil && !errors.Is(err, io.EOF) {
+	var left legacy
+	// A predecessor that was killed meanwhile has nothing to give.
+	if err := dec.Decode(&left); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the calls: %w", err)
 	}
+	s.policy.dns.known.Take(left.Names, time.Now())
 	go reap()
 	serving := s.newServing(listener)
-	serving.Adopt(calls)
+	serving.Adopt(left.Calls)
 	return serving.Serve(ctx)
 }
 

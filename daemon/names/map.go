@@ -173,6 +173,40 @@ func (m *Map) record(a answer, now time.Time) {
 	}
 }
 
+// Lease is a name of an address for as long as it counts: what another
+// process's Map needs to go on.
+type Lease struct {
+	Addr  netip.Addr `json:"addr"`
+	Name  string     `json:"name"`
+	Alias bool       `json:"alias,omitempty"`
+	Seen  time.Time  `json:"seen"`
+	Until time.Time  `json:"until"`
+}
+
+// Leases returns all that counts.
+func (m *Map) Leases(now time.Time) []Lease {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []Lease
+	for _, e := range m.queue {
+		if e.until.After(now) {
+			list = append(list, Lease{e.addr, e.name, e.alias, e.seen, e.until})
+		}
+	}
+	return list
+}
+
+// Take adds the leases of another Map.
+func (m *Map) Take(list []Lease, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range list {
+		if l.Until.After(now) && !l.Until.After(now.Add(maxTTL)) && nameable(l.Addr) {
+			m.put(pair{plain(l.Addr), l.Name, l.Alias}, l.Seen, l.Until)
+		}
+	}
+}
+
 // nameable says whether an answer may name an address. That a public name leads
 // to this machine or its networks is the business of rules.
 func nameable(addr netip.Addr) bool {

@@ -217,3 +217,26 @@ func BenchmarkMapRecordFull(b *testing.B) {
 		i++
 	}
 }
+
+// TestLeases: a Map that takes another's leases knows what that one knew.
+func TestLeases(t *testing.T) {
+	var a, b Map
+	now := time.Now()
+	addr := netip.MustParseAddr("198.51.100.7")
+	a.mu.Lock()
+	a.put(pair{addr, "a.org", false}, now, now.Add(time.Hour))
+	a.put(pair{addr, "b.org", false}, now.Add(time.Second), now.Add(time.Hour))
+	a.put(pair{addr, "alias.org", true}, now, now.Add(time.Hour))
+	a.put(pair{addr, "old.org", false}, now, now.Add(time.Minute))
+	a.mu.Unlock()
+	then := now.Add(2 * time.Minute)
+	leases := append(a.Leases(then), Lease{Addr: addr, Name: "for-ever.org", Seen: now, Until: now.Add(1000 * time.Hour)})
+	b.Take(leases, then)
+	want := a.Names(addr, then)
+	if got := b.Names(addr, then); !slices.Equal(got, want) || len(got) != 2 {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := b.Names(addr, now.Add(2*time.Hour)); len(got) != 0 {
+		t.Errorf("after they ended: got %v, want none", got)
+	}
+}
