@@ -36,8 +36,9 @@ type Question struct {
 	PID      int               `json:"pid,omitempty"`
 	Command  string            `json:"command,omitempty"` // the arguments, joined by spaces
 	Op       rules.Op          `json:"op"`
-	Dest     rules.Destination `json:"dest"`          // the narrowest destination of the request
-	Addr     netip.Addr        `json:"addr,omitzero"` // behind a Dest that is a name
+	Dest     rules.Destination `json:"dest"`           // the narrowest destination of the request
+	Wider    rules.Destination `json:"wider,omitzero"` // a whole domain that can be allowed at once
+	Addr     netip.Addr        `json:"addr,omitzero"`  // behind a Dest that is a name
 	Names    []string          `json:"names,omitempty"`
 	Note     string            `json:"note,omitempty"` // what else there is to say, a sentence
 	Waiting  int               `json:"waiting"`        // calls that wait for the answer
@@ -50,7 +51,7 @@ type Question struct {
 type Answer struct {
 	Verdict  rules.Verdict     `json:"verdict"` // Allow or Deny
 	Lifetime rules.Lifetime    `json:"lifetime"`
-	Dest     rules.Destination `json:"dest"` // the destination it decides
+	Dest     rules.Destination `json:"dest"` // the destination it decides: the question's, or the wider one
 	By       string            `json:"by"`   // who answered: "desktop", "terminal", ...
 }
 

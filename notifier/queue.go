@@ -233,7 +233,7 @@ func (q Question) check(a Answer) error {
 	switch {
 	case a.Verdict != rules.Allow && a.Verdict != rules.Deny:
 		return fmt.Errorf("%w: verdict %v is neither allow nor deny", ErrBadAnswer, a.Verdict)
-	case a.Dest != q.Dest:
+	case a.Dest.IsZero() || a.Dest != q.Dest && a.Dest != q.Wider:
 		return fmt.Errorf("%w: it decides %q, the question is about %q", ErrBadAnswer, a.Dest, q.Dest)
 	case a.Lifetime.Kind > rules.Always:
 		return fmt.Errorf("%w: unknown lifetime %d", ErrBadAnswer, a.Lifetime.Kind)

@@ -20,7 +20,7 @@ const (
 // Choice is one answer a person can give.
 type Choice struct {
 	Key    rune   // on a keyboard
-	Action string // a stable id: "allow-once", "allow-exit", "allow-always", "deny-once", "deny-always"
+	Action string // a stable id: "allow-once", "allow-exit", "allow-always", "deny-once", "deny-always", "allow-wider"
 	Label  string // what it does, and for how long
 	Answer Answer // By is left to the prompter
 }
@@ -31,13 +31,19 @@ func (q Question) Choices() []Choice {
 	answer := func(v rules.Verdict, kind rules.LifetimeKind) Answer {
 		return Answer{Verdict: v, Lifetime: rules.Lifetime{Kind: kind}, Dest: q.Dest}
 	}
-	return []Choice{
+	list := []Choice{
 		{'a', "allow-once", "allow once", answer(rules.Allow, rules.Once)},
 		{'e', "allow-exit", "allow until " + app + " exits", answer(rules.Allow, rules.UntilExit)},
 		{'A', "allow-always", "allow always", answer(rules.Allow, rules.Always)},
 		{'d', "deny-once", "deny once", answer(rules.Deny, rules.Once)},
 		{'D', "deny-always", "deny always", answer(rules.Deny, rules.Always)},
 	}
+	if !q.Wider.IsZero() {
+		wide := answer(rules.Allow, rules.Always)
+		wide.Dest = q.Wider
+		list = append(list, Choice{'w', "allow-wider", "allow " + Clean(q.Wider.Host.String(), maxName) + " always", wide})
+	}
+	return list
 }
 
 // Choice returns the choice with this action.

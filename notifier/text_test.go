@@ -104,6 +104,28 @@ func TestChoices(t *testing.T) {
 	}
 }
 
+// TestWider: a whole domain can be allowed, and only that besides.
+func TestWider(t *testing.T) {
+	q := question(t, "curl", "tcp://www.example.org:443")
+	if _, ok := q.Choice("allow-wider"); ok {
+		t.Error("no wider destination, and a choice of it")
+	}
+	q.Wider = dest(t, "tcp://.example.org:443")
+	c, ok := q.Choice("allow-wider")
+	if !ok || c.Answer.Dest != q.Wider || c.Label != "allow .example.org always" || c.Answer.Verdict != rules.Allow {
+		t.Errorf("got %+v, %v", c, ok)
+	}
+	if err := q.check(c.Answer); err != nil {
+		t.Errorf("the answer does not fit: %v", err)
+	}
+	for _, d := range []rules.Destination{{}, dest(t, "@any"), dest(t, ".org")} {
+		c.Answer.Dest = d
+		if err := q.check(c.Answer); err == nil {
+			t.Errorf("an answer about %q fits", d)
+		}
+	}
+}
+
 func TestClean(t *testing.T) {
 	cases := []struct{ name, in, want string }{
 		{"plain", "curl -O x", "curl -O x"},

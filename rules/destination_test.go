@@ -25,6 +25,8 @@ func TestParseDestination(t *testing.T) {
 		{"nas", "nas"},
 		{"_dmarc.example.org", "_dmarc.example.org"},
 		{"*.example.org", "*.example.org"},
+		{"*.local", "*.local"},
+		{".LAN:22", ".lan:22"},
 		{".example.org:443", ".example.org:443"},
 		{"xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"bücher.example:443", "xn--bcher-kva.example:443"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -324,7 +325,7 @@ func parseName(s string) (Host, error) {
 	if err := checkName(h.Name); err != nil {
 		return Host{}, err
 	}
-	if h.Kind == HostSuffix && !strings.Contains(h.Name, ".") {
+	if h.Kind == HostSuffix && !strings.Contains(h.Name, ".") && !slices.Contains(privateNames, h.Name) {
 		return Host{}, fmt.Errorf("%s covers a whole top-level domain: name the domain (*.example.%s), or write @any", quote(s), h.Name)
 	}
 	return h, nil

@@ -298,9 +298,9 @@ func (p *policy) named(f *force, r *rules.Request) rules.Destination {
 
 // ask asks people.
 func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
-	pid := c.PID()
+	pid, dest := c.PID(), p.named(f, r)
 	a, err := p.link.ask(ctx, notifier.Question{
-		Op: r.Op, Dest: p.named(f, r), Addr: r.Addr.Addr(), Names: r.Names, Exe: c.Exe(), PID: pid, Command: commandOf(pid),
+		Op: r.Op, Dest: dest, Wider: wider(dest), Addr: r.Addr.Addr(), Names: r.Names, Exe: c.Exe(), PID: pid, Command: commandOf(pid),
 	})
 	var said *api.Error
 	switch {
@@ -312,6 +312,16 @@ func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.
 		return interpose.Deny, refusal{why: "answered by " + notifier.Clean(a.By, 40)}
 	}
 	return interpose.Allow, refusal{}
+}
+
+// wider returns the destination of the whole domain that a name is below.
+func wider(d rules.Destination) rules.Destination {
+	domain, ok := names.Domain(d.Host.Name)
+	if d.Host.Kind != rules.HostName || !ok {
+		return rules.Destination{}
+	}
+	d.Host = rules.Host{Kind: rules.HostSuffix, Name: domain, Apex: true}
+	return d
 }
 
 func commandOf(pid int) string {

@@ -88,11 +88,12 @@ func narrow(q notifier.Question, now time.Time) []string {
 }
 
 // keyed returns the labels of the choices with their keys, those that allow
-// and those that deny, the one that lasts last.
+// and those that deny, the one that lasts last. Behind the latter is more room,
+// where the one about a whole domain goes.
 func keyed(q notifier.Question) (allow, deny []string) {
 	for _, c := range q.Choices() {
 		label := "[" + string(c.Key) + "] " + c.Label
-		if c.Answer.Verdict == rules.Allow {
+		if c.Answer.Verdict == rules.Allow && c.Answer.Dest == q.Dest {
 			allow = append(allow, label)
 		} else {
 			deny = append(deny, label)

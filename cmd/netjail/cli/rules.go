@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/names"
 	"github.com/netjail/netjail/rules"
 	"github.com/netjail/netjail/rules/rulefile"
 )
@@ -127,6 +128,11 @@ func (a *app) rulesAdd() *cobra.Command {
 			list, err := newRules(args, &f)
 			if err != nil {
 				return err
+			}
+			for i := range list {
+				if h := list[i].Dest.Host; h.Kind == rules.HostSuffix && list[i].Verdict == rules.Allow && names.PublicSuffix(h.Name) {
+					fmt.Fprintf(a.err, "netjail: warning: everybody may register names below %s, and this allows them all\n", h.Name)
+				}
 			}
 			client, err := a.dial(c.Context())
 			if err != nil {
