@@ -76,7 +76,11 @@ func (k *call) pin(fd int) {
 func (k *call) tid() int         { return int(k.n.PID) }
 func (k *call) arg(i int) uint64 { return k.args[i] }
 func (k *call) int(i int) int    { return int(int32(k.args[i])) }
-func (k *call) valid() bool      { return sys.NotifIDValid(k.s.listener, k.n.ID) }
+
+// valid says whether the caller is still there, and still this supervisor's.
+func (k *call) valid() bool {
+	return !k.s.handing.over.Load() && sys.NotifIDValid(k.s.listener, k.n.ID)
+}
 
 // send answers the caller.
 func (k *call) send(r result) {

@@ -40,49 +40,49 @@ type Pending struct {
 
 // handover is the state of a supervisor that gives its calls away.
 type handover struct {
-	started atomic.Bool
-
-	mu      sync.Mutex
-	threads map[int]struct{} // of receivers
+	started, over atomic.Bool
+	receivers     sync.Map // of *sys.Notif, what each handles, by thread id
 }
 
-func (h *handover) enter() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.threads == nil {
-		h.threads = make(map[int]struct{})
-	}
-	h.threads[unix.Gettid()] = struct{}{}
-}
-
-func (h *handover) leave() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.threads, unix.Gettid())
-}
-
-// interrupt makes receivers return from RECV, and says whether any is left.
+// interrupt makes receivers return from RECV, and returns what they handle.
 // SIGURG does nothing else: the runtime uses it for itself in the same way.
-func (h *handover) interrupt() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for tid := range h.threads {
-		_ = sys.Tgkill(unix.Getpid(), tid, unix.SIGURG)
-	}
-	return len(h.threads) > 0
+func (h *handover) interrupt() (held []*sys.Notif) {
+	h.receivers.Range(func(tid, n any) bool {
+		_ = sys.Tgkill(unix.Getpid(), tid.(int), unix.SIGURG)
+		held = append(held, n.(*sys.Notif))
+		return true
+	})
+	return held
 }
+
+// handOverWait is how long a call that is just being performed may take. Its
+// receiver may be held up by the memory that it reads.
+const handOverWait = time.Second
 
 // HandOver stops receiving and returns the calls that wait, for another
 // supervisor of the same listener to Adopt. The supervisor is of no use
-// afterwards. What is just being performed is finished first.
+// afterwards. What is just being performed is finished first, unless that takes
+// long.
 func (s *Supervisor) HandOver() []Pending {
 	s.handing.started.Store(true)
 	_ = sys.NoRestart(unix.SIGURG) // RECV is restarted by newer kernels
-	for s.handing.interrupt() {
+	end := time.Now().Add(handOverWait)
+	held := s.handing.interrupt()
+	for len(held) > 0 && time.Now().Before(end) {
 		time.Sleep(100 * time.Microsecond) // the signal may come before the ioctl
+		held = s.handing.interrupt()
 	}
+	s.handing.over.Store(true)
 	list := s.watch.takeAll()
-	s.waiting.Wait()
+	for _, n := range held {
+		list = append(list, Pending{*n})
+	}
+	finished := make(chan struct{})
+	go func() { s.waiting.Wait(); close(finished) }()
+	select {
+	case <-finished:
+	case <-time.After(handOverWait): // held up as well
+	}
 	return slices.DeleteFunc(list, func(p Pending) bool { return !sys.NotifIDValid(s.listener, p.N.ID) })
 }
 

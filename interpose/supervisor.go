@@ -180,10 +180,10 @@ func (s *Supervisor) relieve(ctx context.Context) {
 func (s *Supervisor) receive(ctx context.Context) {
 	runtime.LockOSThread()
 	defer s.leave()
-	s.handing.enter()
-	defer s.handing.leave()
 	defer s.receivers.Add(-1)
 	var n sys.Notif
+	s.handing.receivers.Store(unix.Gettid(), &n)
+	defer s.handing.receivers.Delete(unix.Gettid())
 	k := new(call)
 	for {
 		s.idle.Add(1)
