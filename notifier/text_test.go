@@ -118,7 +118,7 @@ func TestWider(t *testing.T) {
 	if err := q.check(c.Answer); err != nil {
 		t.Errorf("the answer does not fit: %v", err)
 	}
-	for _, d := range []rules.Destination{{}, dest(t, "@any"), dest(t, ".org")} {
+	for _, d := range []rules.Destination{{}, dest(t, "@any"), dest(t, ".co.uk")} {
 		c.Answer.Dest = d
 		if err := q.check(c.Answer); err == nil {
 			t.Errorf("an answer about %q fits", d)
