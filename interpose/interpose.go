@@ -85,8 +85,8 @@ type Lead struct {
 	// the caller goes on.
 	Bound func(local netip.AddrPort)
 
-	// Reply is shown the datagrams that arrive for the socket of a Send, until
-	// it returns true or Wait is over. They stay there for the program, whose
+	// Reply is shown the datagrams that arrive for the socket of a Send from
+	// where that went, until it returns true or Wait is over. They stay there for the program, whose
 	// call ends only then.
 	Reply func(b []byte) bool
 	Wait  time.Duration

@@ -2,6 +2,7 @@ package interpose
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,9 +61,9 @@ func (k *call) sendLed(c *Call, m *message) result {
 		return r
 	}
 	r.val = int64(sockaddr.Total(m.data))
-	if lead := c.Lead; lead != nil && lead.Reply != nil {
+	if c.Lead != nil && c.Lead.Reply != nil {
 		return result{later: func(ctx context.Context) result {
-			k.peek(ctx, lead)
+			k.peek(ctx, c)
 			return r
 		}}
 	}
@@ -72,38 +73,43 @@ func (k *call) sendLed(c *Call, m *message) result {
 // peekEvery is how often a wait for replies looks whether its caller is there.
 const peekEvery = 50 * time.Millisecond
 
-// peek shows lead the datagrams that are queued for the program's socket.
-// SO_PEEK_OFF lets it see more than the first one; a program that uses that
-// itself keeps its own.
-func (k *call) peek(ctx context.Context, lead *Lead) {
+// peek shows lead the datagrams from where the Send went that are queued for the
+// program's socket: others can send there as well. SO_PEEK_OFF lets it see more
+// than the first one; a program that uses that itself keeps its own.
+func (k *call) peek(ctx context.Context, c *Call) {
 	fd := k.socket.fd
 	if off, errno := sys.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF); errno != 0 || off >= 0 {
 		return
 	}
 	defer func() { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, -1) }()
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 0) != nil {
-		return
-	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 0)
 	buf := make([]byte, 1<<16)
-	for end := time.Now().Add(lead.Wait); ctx.Err() == nil; {
+	for end := time.Now().Add(c.Lead.Wait); ctx.Err() == nil && time.Now().Before(end); {
 		for { // each is seen once: the offset moves on
-			n, _, err := unix.Recvfrom(fd, buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			n, from, err := unix.Recvfrom(fd, buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
 			if err != nil {
 				break
 			}
-			if lead.Reply(buf[:n]) {
+			if sentBy(from, c.Addr) && c.Lead.Reply(buf[:n]) {
 				return
 			}
 		}
-		left := time.Until(end)
-		if left <= 0 {
-			return
-		}
 		queued := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		_, _ = unix.Poll(queued, int(min(left, peekEvery).Milliseconds())+1)
+		_, _ = unix.Poll(queued, int(peekEvery.Milliseconds()))
 		if queued[0].Revents != 0 {
 			// What was seen already makes it readable as well.
 			time.Sleep(time.Millisecond)
 		}
 	}
+}
+
+// sentBy says whether a datagram came from an address.
+func sentBy(from unix.Sockaddr, a netip.AddrPort) bool {
+	switch from := from.(type) {
+	case *unix.SockaddrInet4:
+		return from.Addr == a.Addr().Unmap().As4() && from.Port == int(a.Port())
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(from.Addr).Unmap() == a.Addr().Unmap().WithZone("") && from.Port == int(a.Port())
+	}
+	return false
 }

@@ -90,16 +90,31 @@ func unmapped(a netip.AddrPort) netip.AddrPort {
 // which the program gets nevertheless.
 func TestLeadSend(t *testing.T) {
 	at, _ := echo(t, "udp4", "127.0.0.1:0", 2)
+	liar, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer liar.Close()
 	var mu sync.Mutex
 	var seen, replies []string
-	p := policy{check: func(*Call) Verdict { return Wait }, decide: func(_ context.Context, c *Call) Verdict {
+	p := policy{check: func(c *Call) Verdict {
+		if c.Op == Send {
+			return Wait
+		}
+		return Allow
+	}, decide: func(_ context.Context, c *Call) Verdict {
 		b, err := c.Datagram()
 		if err != nil {
 			t.Error(err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		seen = append(seen, string(b))
+		if seen = append(seen, string(b)); len(seen) == 1 {
+			// Somebody else is quicker than the server, and tells the program.
+			if _, err := liar.WriteTo([]byte("first lie"), boundTo(t, c)); err != nil {
+				t.Error(err)
+			}
+		}
 		if string(b) == "change me" {
 			c.SetDatagram([]byte("changed"))
 		}
@@ -121,14 +136,15 @@ import socket, sys
 host, port = sys.argv[1].rsplit(":", 1)
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(10)
+s.bind(("127.0.0.1", 0))
 to = (host, int(port))
 print(s.sendto(b"first", to))
 print(s.sendmsg([b"change", b" me"], [], 0, to))
-for _ in range(4):
+for _ in range(5):
     print(s.recv(100).decode())
 print(s.getsockopt(socket.SOL_SOCKET, 42))
 `, at.String())
-	want := "5\n9\nfirst 0\nfirst 1\nchanged 0\nchanged 1\n-1\n"
+	want := "5\n9\nfirst lie\nfirst 0\nfirst 1\nchanged 0\nchanged 1\n-1\n"
 	if out != want {
 		t.Errorf("the program got %q, want %q", out, want)
 	}
@@ -138,6 +154,16 @@ print(s.getsockopt(socket.SOL_SOCKET, 42))
 	if got := strings.Join(replies, ","); got != "first 0,first 1,changed 0,changed 1" {
 		t.Errorf("replies %q", got)
 	}
+}
+
+// boundTo returns the address of a Send's socket.
+func boundTo(t *testing.T, c *Call) net.Addr {
+	t.Helper()
+	a, errno := c.datagram.k.socket.localAddr()
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	return net.UDPAddrFromAddrPort(a)
 }
 
 // TestLeadSendNoReply: the call ends when no reply comes.
