@@ -35,7 +35,6 @@ func OutOfReach() []Open {
 		{"D2/out", "a socket passed out to an unjailed process", "an unjailed process sends"},
 		{"D6/bus", "systemd-run by the session bus", "an unjailed program acts for it"},
 		{"D7", "D-Bus activation, portals, xdg-open", "an unjailed program acts for it"},
-		{"D8/bus", "systemd-resolved by the system bus", "no bus is a jail's, and names carry data"},
 		{"D9/others", "ssh ControlMaster, tmux, emacs, CUPS, sendmail, at", "a local service that no list knows acts for it"},
 		{"D10", "X11 and Wayland: keys for another window", "an unjailed terminal types"},
 		{"D12", "~/.bashrc, autostart, cron, git hooks", "it runs later, and outside of the jail"},

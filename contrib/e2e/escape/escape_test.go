@@ -95,7 +95,7 @@ var rows = []row{
 	{name: "D4", tried: "ptrace, process_vm_writev, /proc/pid/mem", prepare: withVictim},
 	{name: "D5", tried: "signals to an unjailed process, the supervisor, the keeper", prepare: withVictim},
 	{name: "D6", tried: "systemd's private sockets, by four names each", prepare: withSystemd},
-	{name: "D8", tried: "sockets of nscd and systemd-resolved, by four names each", prepare: withResolvers},
+	{name: "D8", tried: "sockets of nscd, systemd-resolved and the system bus, by four names each", prepare: withResolvers},
 	{name: "D8/renamed", tried: "podman's socket, and under a new name", prepare: withPodman},
 	{name: "D9", tried: "sockets of docker, containerd, podman and the like", prepare: withContainers},
 	{name: "D9/linked", tried: "a hard link to a socket whose path a rule denies, and its new name", prepare: denyPath},

@@ -195,7 +195,7 @@ func withSystemd(x *trial) {
 }
 
 func withResolvers(x *trial) {
-	x.brokers("/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve")
+	x.brokers("/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve", "/run/dbus/system_bus_socket")
 }
 
 func withContainers(x *trial) {
