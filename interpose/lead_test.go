@@ -55,12 +55,17 @@ func TestLeadConnect(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at, clients := echo(t, c.network, c.listen, 1)
+			var mu sync.Mutex
 			var bound []netip.AddrPort
 			p := policy{check: func(call *Call) Verdict {
 				if want := netip.AddrPortFrom(netip.MustParseAddr(c.to), 53); call.Addr != want || call.Op != Connect {
 					t.Errorf("asked about %v %v, want %v", call.Op, call.Addr, want)
 				}
-				call.Lead = &Lead{To: at, Bound: func(a netip.AddrPort) { bound = append(bound, a) }}
+				call.Lead = &Lead{To: at, Bound: func(a netip.AddrPort) {
+					mu.Lock()
+					defer mu.Unlock()
+					bound = append(bound, a)
+				}}
 				return Allow
 			}}
 			out, _ := run(t, p, python, "-c", `
@@ -75,6 +80,8 @@ print(s.recv(100).decode())
 				t.Errorf("the program got %q", out)
 			}
 			got := clients()
+			mu.Lock()
+			defer mu.Unlock()
 			if len(got) != 1 || len(bound) != 1 || unmapped(bound[0]) != unmapped(got[0]) {
 				t.Errorf("clients %v, told of %v", got, bound)
 			}
@@ -148,6 +155,8 @@ print(s.getsockopt(socket.SOL_SOCKET, 42))
 	if out != want {
 		t.Errorf("the program got %q, want %q", out, want)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if got := strings.Join(seen, ","); got != "first,change me" {
 		t.Errorf("saw %q", got)
 	}

@@ -172,8 +172,6 @@ for a in sys.argv[1:]:
 
 func TestVerdicts(t *testing.T) {
 	addr, count := server(t)
-	allowed := map[string]Verdict{addr: Allow}
-	p := policy{check: func(c *Call) Verdict { return allowed[c.Addr.String()] }}
 	for _, c := range []struct {
 		name    string
 		verdict Verdict
@@ -181,7 +179,8 @@ func TestVerdicts(t *testing.T) {
 		arrived int
 	}{{"denied", Deny, "13\n", 0}, {"allowed", Allow, "connected\n", 1}} {
 		t.Run(c.name, func(t *testing.T) {
-			allowed[addr] = c.verdict
+			verdicts := map[string]Verdict{addr: c.verdict}
+			p := policy{check: func(c *Call) Verdict { return verdicts[c.Addr.String()] }}
 			before := count()
 			if out, _ := run(t, p, python, "-c", connectAll, addr); out != c.want {
 				t.Errorf("printed %q, want %q", out, c.want)

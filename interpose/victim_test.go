@@ -163,13 +163,11 @@ func local(fd int) string {
 	return fmt.Sprint(sa)
 }
 
-// closedPort returns an address at which nobody listens.
+// closedPort returns an address at which nobody listens, and nobody else can.
 func (s *script) closedPort() string {
 	fd := s.socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	s.bind("for a closed port", fd, sa4("127.0.0.1:0"))
-	addr := local(fd)
-	unix.Close(fd)
-	return addr
+	return local(fd)
 }
 
 // semantics makes every call that section 2 of the bypass catalogue names, in
@@ -461,8 +459,9 @@ func (s *script) binding() {
 	s.bind("tcp6 short", six, sa6("[::1]:0")[:20])
 	s.bind("tcp6", six, sa6("[::1]:0"))
 	s.listen("tcp6", six)
-	one := s.socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	s.bind("taken", one, sa4(strings.Replace(local(six), "[::1]", "127.0.0.1", 1)))
+	one, two := s.socket(unix.AF_INET, unix.SOCK_STREAM, 0), s.socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	s.bind("free", one, sa4("127.0.0.1:0"))
+	s.bind("taken", two, sa4(local(one)))
 	udp := s.socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	s.bind("udp", udp, sa4("127.0.0.1:0"))
 	s.bind("udp twice", udp, sa4("127.0.0.1:0"))
