@@ -101,7 +101,8 @@ func (s *store) add(r rules.Rule) (rules.Rule, error) {
 		return r, nil
 	}
 	for _, o := range s.allLocked() {
-		if o.ID() == r.ID() && o.Jail == "" && !o.Disabled && o.Expires.Equal(r.Expires) {
+		if o.ID() == r.ID() && o.Jail == "" && !o.Disabled && o.Expires.Equal(r.Expires) &&
+			o.Local == r.Local && o.Refuse == r.Refuse && (r.Note == "" || o.Note == r.Note) {
 			return o, nil
 		}
 	}

@@ -90,7 +90,7 @@ func (p *policy) leadConnect(c *interpose.Call) interpose.Verdict {
 	if c.Network == interpose.TCP {
 		network = "tcp"
 	}
-	to, err := p.dns.resolver.Addr(network, !c.Addr.Addr().Unmap().Is4())
+	to, err := p.dns.resolver.AddrFor(network, c.Addr.Addr())
 	if err != nil {
 		p.say(fmt.Sprintf("netjail: error: %v: %s cannot look names up", err, p.cfg.App))
 		return interpose.Deny
@@ -108,6 +108,10 @@ func (p *policy) leadSend(ctx context.Context, c *interpose.Call, query []byte) 
 	q, _, err := names.ParseQuery(query)
 	if err != nil {
 		return interpose.Deny
+	}
+	if names.Special(q.Name) {
+		c.SetDatagram(names.Invalid(query))
+		return interpose.Allow
 	}
 	q.Server = c.Addr
 	now := time.Now()

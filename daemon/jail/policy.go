@@ -192,6 +192,11 @@ func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpos
 	case rules.Allow:
 		return interpose.Allow, refusal{}
 	case rules.Ask:
+		if r.Op == rules.Listen && r.Proto == rules.UDP && r.Addr.Addr().IsUnspecified() && r.Addr.Port() >= unprivileged {
+			// Clients that look names up by themselves take such ports at
+			// random, as the kernel would; what they send is decided.
+			return interpose.Allow, refusal{}
+		}
 		if r.Unix == "" && r.Op != rules.Listen && r.Addr.Port() == 0 && r.Proto != rules.ICMP {
 			// An answer would cover every port. getaddrinfo connects there
 			// to sort addresses, and gets by without: not worth a line.
@@ -201,6 +206,9 @@ func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpos
 	}
 	return interpose.Deny, refusal{why: d.Why, by: d.Rule}
 }
+
+// unprivileged is the first port that every program may have.
+const unprivileged = 1024
 
 func (p *policy) undecided() (interpose.Verdict, refusal) {
 	if p.cfg.Ask {

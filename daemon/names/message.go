@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -272,22 +271,15 @@ func trouble(raw []byte, err error) []byte {
 	return []byte{raw[0], raw[1], flagQR | raw[2]&(opcodeMask|flagRD), flagRA | rcode, 0, 0, 0, 0, 0, 0, 0, 0}
 }
 
-// Invalid returns the query that asks for the name "invalid." instead, which
-// never exists (RFC 6761, 6.4). A program that gets the answer from the server
-// itself has no wait, and the name that it asked for does not leave. It returns
-// nil for what is not a query.
+// Invalid returns a query with the same id that asks for the name "invalid.",
+// which never exists (RFC 6761, 6.4). A program that gets the answer from the
+// server itself has no wait, and nothing else of what it asked leaves: type and
+// flags could say anything, too. It returns nil for what is not a query.
 func Invalid(query []byte) []byte {
 	p, err := parseQuery(query)
 	if err != nil {
 		return nil
 	}
-	raw := append(slices.Clone(p.raw[:headerLen]), "\x07invalid\x00"...)
-	raw = append(raw, p.raw[p.question-4:p.question]...)
-	copy(raw[4:], []byte{0, 1, 0, 0, 0, 0, 0, 0})
-	if p.opt != nil {
-		// Without its options: they may say anything.
-		raw[11] = 1
-		raw = append(append(raw, p.opt[:9]...), 0, 0)
-	}
-	return raw
+	raw := append([]byte{p.raw[0], p.raw[1], flagRD, 0, 0, 1, 0, 0, 0, 0, 0, 0}, "\x07invalid\x00"...)
+	return append(raw, 0, byte(dns.TypeA), 0, dns.ClassINET)
 }

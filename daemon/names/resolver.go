@@ -71,8 +71,12 @@ type Resolver struct {
 	asked  map[retry]struct{} // what the policy is deciding about
 }
 
-// endpoint is one of the addresses of a resolver.
-type endpoint struct{ tcp, ip6 bool }
+// endpoint is one of the addresses of a resolver. Its host is that of a server,
+// or invalid.
+type endpoint struct {
+	tcp, ip6 bool
+	host     netip.Addr
+}
 
 // New makes a resolver. It does nothing until it is used.
 func New(cfg Config) *Resolver {
@@ -111,7 +115,25 @@ func (r *Resolver) Addr(network string, ip6 bool) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	at := endpoint{tcp, ip6}
+	return r.listen(endpoint{tcp: tcp, ip6: ip6})
+}
+
+// AddrFor is Addr for a socket that would connect to this server. For one on
+// this machine it has the same host: some programs look where an answer is from.
+func (r *Resolver) AddrFor(network string, server netip.Addr) (netip.AddrPort, error) {
+	tcp, err := isTCP(network)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if host := server.Unmap(); host.Is4() && host.IsLoopback() {
+		if addr, err := r.listen(endpoint{tcp: tcp, host: host}); err == nil {
+			return addr, nil
+		}
+	}
+	return r.listen(endpoint{tcp: tcp, ip6: !server.Unmap().Is4()})
+}
+
+func (r *Resolver) listen(at endpoint) (netip.AddrPort, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -142,6 +164,8 @@ func (r *Resolver) listenLocked(at endpoint) (netip.AddrPort, error) {
 	family, ip := "4", loopback4
 	if at.ip6 {
 		family, ip = "6", loopback6
+	} else if at.host.IsValid() {
+		ip = at.host
 	}
 	any := netip.AddrPortFrom(ip, 0)
 	if at.tcp {

@@ -412,3 +412,21 @@ func TestCloseInTheMiddle(t *testing.T) {
 	}
 	eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 }
+
+// TestAddrFor: programs that look where an answer is from see the server's
+// address where this machine can have it.
+func TestAddrFor(t *testing.T) {
+	r := New(Config{})
+	defer r.Close()
+	for _, c := range []struct{ server, want string }{
+		{"127.0.0.53", "127.0.0.53"}, {"127.0.0.1", "127.0.0.1"}, {"::ffff:127.0.0.53", "127.0.0.53"},
+		{"192.0.2.1", "127.0.0.1"}, {"2001:db8::1", "::1"}, {"::1", "::1"},
+	} {
+		for _, network := range []string{"udp", "tcp"} {
+			got, err := r.AddrFor(network, netip.MustParseAddr(c.server))
+			if err != nil || got.Addr().String() != c.want {
+				t.Errorf("%s, %s: got %v, %v; want %s", network, c.server, got, err, c.want)
+			}
+		}
+	}
+}

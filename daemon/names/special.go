@@ -17,6 +17,12 @@ var canaries = map[string]bool{
 	"_dns.resolver.arpa":      true,
 }
 
+// Special says whether a name is answered by the resolver itself.
+func Special(name string) bool {
+	top := name[strings.LastIndexByte(name, '.')+1:]
+	return top == "localhost" || top == "invalid" || canaries[name]
+}
+
 // special answers names that are nobody's to decide about (RFC 6761), or
 // returns nil. The names of multicast DNS below "local" are not among them: a
 // system that wants those looked up elsewhere says so in its configuration, and

@@ -127,12 +127,19 @@ func wantResult(t *testing.T, what string, r e2etest.Result, code int, texts ...
 
 // alive says whether a process runs; a zombie does not.
 func alive(pid int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
+	// A process whose first thread has ended may have others, which hold its
+	// descriptors.
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, t := range tasks {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, t.Name()))
+		if err != nil {
+			continue
+		}
+		if state := b[strings.LastIndexByte(string(b), ')')+2]; state != 'Z' && state != 'X' {
+			return true
+		}
 	}
-	state := b[strings.LastIndexByte(string(b), ')')+2]
-	return state != 'Z' && state != 'X'
+	return false
 }
 
 // background starts a command that is ended with the test.
