@@ -57,8 +57,8 @@ func TestClients(t *testing.T) {
 }
 
 // TestCares is TestClients with node's other resolver, at a server on this machine:
-// it drops what does not
-// come from the server's address, which the answers in a jail do only there.
+// it drops what does not come from the server's address, which the answers in a
+// jail do only there.
 func TestCares(t *testing.T) {
 	e2etest.Need(t, "/usr/bin/node")
 	configure(t, "/etc/resolv.conf", "nameserver "+loopbackServer+"\n")
