@@ -112,7 +112,7 @@ func (q Question) known() string {
 	clean := make([]string, 0, maxNames)
 	for _, n := range q.Names[:min(len(q.Names), maxNames)] {
 		if q.Dest.Host.Kind != rules.HostName || n != q.Dest.Host.Name {
-			clean = append(clean, Clean(n, maxName))
+			clean = append(clean, Clean(n, maxName)+idn(n))
 		}
 	}
 	switch by := q.Dest.Host.Kind; {
@@ -184,8 +184,11 @@ func (a Answer) Done() string {
 // phrase is a destination in a sentence: "192.0.2.7 port 443 (https, tcp)".
 func phrase(d rules.Destination) string {
 	host := Clean(d.Host.String(), maxExe)
-	if d.Host.Kind == rules.HostUnix {
+	switch d.Host.Kind {
+	case rules.HostUnix:
 		return host
+	case rules.HostName, rules.HostSuffix:
+		host += idn(d.Host.Name)
 	}
 	var notes []string
 	switch {
