@@ -59,6 +59,8 @@ func (a *auto) Ask(_ context.Context, q Question) (Answer, error) { return a.ans
 func TestQuestionJSON(t *testing.T) {
 	want := question(t, "curl", https)
 	want.Op, want.Names, want.Waiting = rules.Send, []string{"a.example"}, 3
+	want.Chain = []string{"sh", "curl"}
+	want.About = About{Title: "cURL", Icon: "curl", Package: "curl", Origin: FromPackage}
 	want.Opened = time.Unix(1700000000, 0).UTC()
 	b, err := json.Marshal(want)
 	if err != nil {

@@ -47,7 +47,7 @@ func (e *entry) mergeNamesLocked(names []string) {
 	}
 }
 
-// changedLocked tells the updaters that Waiting has changed.
+// changedLocked tells the updaters that Waiting or About has changed.
 func (e *entry) changedLocked() {
 	for _, c := range e.updates {
 		select {
@@ -70,7 +70,7 @@ func (q *Queue) showLocked(e *entry, prompters []Prompter) {
 		if u, ok := p.(Updater); ok {
 			wake := make(chan struct{}, 1)
 			e.updates = append(e.updates, wake)
-			q.wg.Go(func() { q.update(e, u, question.Waiting, wake) })
+			q.wg.Go(func() { q.update(e, u, question, wake) })
 		}
 	}
 }
@@ -112,8 +112,8 @@ func askSafely(ctx context.Context, p Prompter, q Question) (a Answer, err error
 	return p.Ask(ctx, q)
 }
 
-// update carries changes of Waiting to one updater until e is settled.
-func (q *Queue) update(e *entry, u Updater, waiting int, wake <-chan struct{}) {
+// update carries changes to one updater, which has last, until e is settled.
+func (q *Queue) update(e *entry, u Updater, last Question, wake <-chan struct{}) {
 	defer func() {
 		if r := recover(); r != nil {
 			q.cfg.Log.Error("updater panicked", "prompter", fmt.Sprintf("%T", u), "panic", r)
@@ -131,8 +131,8 @@ func (q *Queue) update(e *entry, u Updater, waiting int, wake <-chan struct{}) {
 		if settled {
 			return
 		}
-		if question.Waiting != waiting {
-			waiting = question.Waiting
+		if question.Waiting != last.Waiting || question.About != last.About {
+			last = question
 			u.Update(question)
 		}
 	}

@@ -27,14 +27,15 @@ import (
 )
 
 // Question is what an app wants and nobody has decided. It is plain data and
-// crosses sockets as JSON. App, Exe, Command and Names come from programs:
-// they are shown only through Clean.
+// crosses sockets as JSON. App, Exe, Command, Chain, Names and what is in About
+// come from programs: they are shown only through Clean.
 type Question struct {
 	ID       string            `json:"id"` // given by the queue
 	App      string            `json:"app"`
 	Exe      string            `json:"exe,omitempty"`
 	PID      int               `json:"pid,omitempty"`
 	Command  string            `json:"command,omitempty"` // the arguments, joined by spaces
+	Chain    []string          `json:"chain,omitempty"`   // the programs in the jail that started one another, the asking one last
 	Op       rules.Op          `json:"op"`
 	Dest     rules.Destination `json:"dest"`           // the narrowest destination of the request
 	Wider    rules.Destination `json:"wider,omitzero"` // a whole domain that can be allowed at once
@@ -44,6 +45,8 @@ type Question struct {
 	Waiting  int               `json:"waiting"`        // calls that wait for the answer
 	Opened   time.Time         `json:"opened"`         // given by the queue
 	Deadline time.Time         `json:"deadline"`       // given by the queue
+
+	About
 }
 
 // Answer is what a person decided about a Question. Its zero value denies
@@ -66,8 +69,8 @@ type Prompter interface {
 	Ask(ctx context.Context, q Question) (Answer, error)
 }
 
-// Updater is a Prompter that wants to know how many calls wait. Update carries
-// the question with a new Waiting; it may come late and skip values, also after
+// Updater is a Prompter that wants to know how many calls wait, and what has
+// become known since. Update carries the question with a new Waiting or About; it may come late and skip values, also after
 // Ask has returned, and must not block.
 type Updater interface {
 	Update(q Question)

@@ -93,6 +93,24 @@ func (q *Queue) Ask(ctx context.Context, question Question, prompters []Prompter
 	return e.answer, e.err
 }
 
+// Asks says whether a question for the same app and destination is open.
+func (q *Queue) Asks(question Question) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.open[key{question.App, question.Dest}] != nil
+}
+
+// Amend adds what has become known about the program of a question that is
+// open. One that is not, or is another program's, stays as it is.
+func (q *Queue) Amend(question Question) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.open[key{question.App, question.Dest}]; e != nil && e.q.PID == question.PID && e.q.Exe == question.Exe {
+		e.q.About = question.About
+		e.changedLocked()
+	}
+}
+
 // Open returns the open questions, the oldest first.
 func (q *Queue) Open() []Question {
 	q.mu.Lock()

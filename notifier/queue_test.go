@@ -328,14 +328,16 @@ func TestQueuePanickingPrompter(t *testing.T) {
 
 type updating struct {
 	*fake
-	mu   sync.Mutex
-	seen []int
+	mu       sync.Mutex
+	seen     []int
+	packages []string
 }
 
 func (u *updating) Update(q Question) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.seen = append(u.seen, q.Waiting)
+	u.packages = append(u.packages, q.Package)
 }
 
 func TestQueueUpdates(t *testing.T) {
@@ -354,6 +356,46 @@ func TestQueueUpdates(t *testing.T) {
 		defer u.mu.Unlock()
 		if fmt.Sprint(u.seen) != "[2 1]" {
 			t.Errorf("waiting calls told: got %v, want [2 1]", u.seen)
+		}
+	})
+}
+
+// TestQueueAmends adds what came late to a question, if it is about it.
+func TestQueueAmends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := NewQueue(Config{})
+		defer q.Close()
+		u := &updating{fake: newFake()}
+		asked := question(t, "curl", https)
+		asked.Exe, asked.PID = "/usr/bin/curl", 7
+		if q.Asks(asked) {
+			t.Error("asks before it was asked")
+		}
+		ask(t.Context(), q, asked, u)
+		synctest.Wait()
+		if !q.Asks(asked) {
+			t.Error("does not ask")
+		}
+		asked.About = About{Package: "curl", Origin: FromPackage}
+		late := []Question{asked, asked, asked, asked}
+		late[0].PID = 8
+		late[1].Exe = "/home/me/curl"
+		late[2].Dest = dest(t, "192.0.2.8:443")
+		for _, l := range late {
+			q.Amend(l)
+			synctest.Wait()
+			want := About{}
+			if l.PID == 7 && l.Exe == asked.Exe && l.Dest == asked.Dest {
+				want = asked.About
+			}
+			if open := q.Open(); len(open) != 1 || open[0].About != want {
+				t.Errorf("amended by %+v: got %+v, want %+v", l, open, want)
+			}
+		}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if fmt.Sprint(u.packages) != "[curl]" {
+			t.Errorf("told: got %v, want [curl]", u.packages)
 		}
 	})
 }

@@ -65,14 +65,18 @@ func (q Question) Headline() string {
 	case rules.Listen:
 		verb = "wants to listen on"
 	}
-	return q.AppName() + " " + verb + " " + phrase(q.Dest)
+	return q.AppName() + q.title() + " " + verb + " " + phrase(q.Dest)
 }
 
 // Details returns what a person needs to decide, one fact a line: where the
-// destination is, its names, who asks, how many calls wait, what the end of
-// the countdown does as seen from now, and the rule that "always" writes.
+// destination is, its names, who asks, where that is from and what started it,
+// how many calls wait, what the end of the countdown does as seen from now, and
+// the rule that "always" writes.
 func (q Question) Details() []string {
 	lines := []string{q.Where(), q.Who()}
+	if background := q.Background(); background != "" {
+		lines = append(lines, background)
+	}
 	if q.Note != "" {
 		lines = append(lines, Clean(q.Note, maxCommand))
 	}

@@ -46,6 +46,9 @@ func body(q notifier.Question, width int, now time.Time) []string {
 		about = "  " + q.Who()
 	}
 	lines = append(lines, cut(about, width))
+	if background := q.Background(); background != "" {
+		lines = append(lines, cut("  "+background, width))
+	}
 	if q.Waiting > 1 {
 		lines = append(lines, cut("  "+q.Calls(), width))
 	}

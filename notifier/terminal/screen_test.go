@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/netjail/netjail/notifier"
 )
 
 func TestRender(t *testing.T) {
@@ -56,6 +58,51 @@ netjail: curl wants to connect
 	}
 }
 
+// TestRenderBackground has one line more, about where the program is from.
+func TestRenderBackground(t *testing.T) {
+	now := time.Now()
+	q := testQuestion()
+	q.App, q.Title, q.Deadline = "npm", "Node packages", now.Add(time.Minute)
+	q.Package, q.Origin = "curl", notifier.FromPackage
+	q.Chain = []string{"npm", "node", "dash", "curl"}
+	cases := map[int]string{
+		80: `
+netjail: npm (Node packages) wants to connect to 192.0.2.7 port 443 (https, tcp)
+  internet · name unknown · /usr/bin/curl (pid 1234): curl http://x
+  package curl · npm > node > dash > curl
+  [a] allow once  [e] allow until npm exits  [A] allow always
+  [d] deny once   [D] deny always
+  always writes: netjail rules add npm allow tcp://192.0.2.7:443 (or deny)
+  denied in 60 s if you do not answer, no rule written
+> `,
+		30: `
+netjail: npm (Node packages)
+    wants to connect to
+    192.0.2.7 port 443 (https,
+    tcp)
+  internet · name unknown
+  /usr/bin/curl (pid 1234): c…
+  package curl · npm > node >…
+  [a] allow once
+  [e] allow until npm exits
+  [A] allow always
+  [d] deny once
+  [D] deny always
+  always writes: netjail rules
+    add npm allow
+    tcp://192.0.2.7:443 (or
+    deny)
+  denied in 60 s if you do not
+    answer, no rule written
+> `,
+	}
+	for width, want := range cases {
+		if got := render(q, width, false, now) + cursor; got != want {
+			t.Errorf("%d columns:\ngot %s\nwant %s", width, got, want)
+		}
+	}
+}
+
 var escapes = regexp.MustCompile("\x1b\\[[0-9]*m")
 
 // TestRenderFits: at any width, with any text from a program, no line is too
@@ -65,6 +112,8 @@ func TestRenderFits(t *testing.T) {
 	q.App = strings.Repeat("日本", 40)
 	q.Command = strings.Repeat("\x1b[31m\n\u202e界x ", 100)
 	q.Names = []string{strings.Repeat("n", 300), "b.example"}
+	q.Title, q.Package, q.Origin = q.Command, q.Command, notifier.FromPackage
+	q.Chain = []string{q.Command, q.Command, q.Command}
 	for width := range 200 {
 		got := render(q, width, true, time.Now())
 		plain := escapes.ReplaceAllString(got, "")
