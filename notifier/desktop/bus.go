@@ -225,7 +225,7 @@ func (p *Prompter) capabilities(ctx context.Context, owner string) (capabilities
 func (p *Prompter) notify(s *showing, n notification) error {
 	ctx := context.Background()
 	body, err := p.call(ctx, s.owner, path, service+".Notify",
-		appName, uint32(0), icon, n.summary, n.body, n.actions, n.hints, n.timeout)
+		appName, uint32(0), n.icon, n.summary, n.body, n.actions, n.hints, n.timeout)
 	if err != nil {
 		return p.explain(ctx, err)
 	}

@@ -1,6 +1,7 @@
 package desktop
 
 import (
+	"cmp"
 	"crypto/rand"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 
 const (
 	appName = "netjail"
-	icon    = "dialog-question"
+	noIcon  = "dialog-question" // of an app without one
 
 	urgencyCritical = byte(2)
 
@@ -36,6 +37,7 @@ func parseCapabilities(names []string) capabilities {
 // notification is what Notify is called with, and what its buttons mean.
 type notification struct {
 	summary, body string
+	icon          string   // the app's
 	actions       []string // key, label, key, label ...
 	hints         map[string]dbus.Variant
 	timeout       int32                      // milliseconds, 0: does not expire
@@ -50,9 +52,12 @@ var buttons = []struct{ action, label string }{
 }
 
 // build makes the notification of a question. newKey gives the action keys.
+// It is not said to be of the app's desktop entry: a desktop that mutes the app
+// would hide it, and one that shows whom a notification is from would lie.
 func build(q notifier.Question, caps capabilities, now time.Time, newKey func() string) notification {
 	n := notification{
 		summary: plain(q.Headline()),
+		icon:    cmp.Or(q.Icon, noIcon),
 		hints: map[string]dbus.Variant{
 			"urgency":  dbus.MakeVariant(urgencyCritical),
 			"category": dbus.MakeVariant("network"),

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/netjail/netjail/notifier"
 )
 
 func TestBuild(t *testing.T) {
@@ -36,7 +38,25 @@ func TestBuild(t *testing.T) {
 		t.Errorf("urgency: got %v, want %v", got, urgencyCritical)
 	}
 
+	if n.icon != noIcon {
+		t.Errorf("icon of an app without one: got %q, want %q", n.icon, noIcon)
+	}
+
+	q.Title, q.Icon, q.Chain = "<i>cURL", "web-browser", []string{"sh", "curl"}
+	q.Origin = notifier.FromHome
 	n = build(q, parseCapabilities([]string{"body"}), now, key)
+	if got, want := n.icon, "web-browser"; got != want {
+		t.Errorf("icon: got %q, want %q", got, want)
+	}
+	if _, ok := n.hints["desktop-entry"]; ok {
+		t.Error("the notification says that it is the app's own")
+	}
+	if want := "curl (‹i›cURL) wants"; !strings.HasPrefix(n.summary, want) {
+		t.Errorf("summary: got %q, want %q", n.summary, want)
+	}
+	if want := "\nno package, in your home directory · sh › curl\n"; !strings.Contains(n.body, want) {
+		t.Errorf("body lacks %q:\n%s", want, n.body)
+	}
 	if strings.ContainsAny(n.body, "<>&") || !strings.Contains(n.body, "curl ‹b›＆amp;‹/b›") {
 		t.Errorf("body without markup:\n%s", n.body)
 	}
