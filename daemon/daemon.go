@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/origin"
 	"github.com/netjail/netjail/notifier"
 )
 
@@ -128,6 +129,7 @@ type server struct {
 	lists   *blocklists
 	queue   *notifier.Queue
 	buses   buses
+	origin  *origin.Finder
 	started time.Time
 	wg      sync.WaitGroup
 
@@ -140,10 +142,11 @@ type server struct {
 func newServer(cfg Config) *server {
 	s := &server{
 		cfg: cfg, log: cfg.Log, started: time.Now(),
-		store: newStore(cfg.ConfigDir),
-		lists: newBlocklists(filepath.Join(filepath.Dir(cfg.ConfigDir), "blocklists"), filepath.Join(cfg.StateDir, "blocklist.db")),
-		queue: notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log}),
-		conns: make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}),
+		store:  newStore(cfg.ConfigDir),
+		lists:  newBlocklists(filepath.Join(filepath.Dir(cfg.ConfigDir), "blocklists"), filepath.Join(cfg.StateDir, "blocklist.db")),
+		queue:  notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log}),
+		origin: origin.New(origin.Config{}),
+		conns:  make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}),
 	}
 	s.buses.log = cfg.Log
 	if err := s.store.load(); err != nil {

@@ -144,7 +144,11 @@ func (s *server) ask(ctx context.Context, j *jail, m *api.Message) (any, error) 
 		return nil, err
 	}
 	q.App = j.reg.App
-	a, err := s.queue.Ask(ctx, q, s.prompters(ctx, j))
+	prompters := s.prompters(ctx, j)
+	if len(prompters) > 0 {
+		s.describe(ctx, j, &q)
+	}
+	a, err := s.queue.Ask(ctx, q, prompters)
 	if errors.Is(err, notifier.ErrNobody) {
 		return nil, &api.Error{Text: err.Error(), Code: api.CodeNobody}
 	}
@@ -168,6 +172,37 @@ func (s *server) ask(ctx context.Context, j *jail, m *api.Message) (any, error) 
 	}
 	s.pushAll(j)
 	return a, nil
+}
+
+// patience is how long a question waits for what is known about its program.
+// People see no delay, and it comes once for each program.
+const patience = 200 * time.Millisecond
+
+// describe fills in what is known about the program that a question is about.
+// What comes late is added to the open question.
+func (s *server) describe(ctx context.Context, j *jail, q *notifier.Question) {
+	q.About = notifier.About{}
+	if s.queue.Asks(*q) {
+		return // it is joined at once, for it may be answered any moment
+	}
+	found := s.origin.Find(ctx, q.Exe, q.PID, j.reg.Path)
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case q.About = <-found:
+		return
+	case <-ctx.Done():
+		return
+	case <-timeout.C:
+	}
+	late := *q
+	s.wg.Go(func() {
+		select {
+		case late.About = <-found:
+			s.queue.Amend(late)
+		case <-ctx.Done():
+		}
+	})
 }
 
 // prompters returns whom a jail's questions can be put to.

@@ -84,9 +84,10 @@ type Registration struct {
 	App      string   `json:"app"`
 	Jail     string   `json:"jail"` // unique among all jails
 	Command  []string `json:"command"`
-	Bus      string   `json:"bus,omitempty"` // D-Bus session bus address
-	Guard    string   `json:"guard"`         // what enforces in the kernel, besides the filter
-	Terminal bool     `json:"terminal"`      // questions can be shown on its terminal
+	Path     string   `json:"path,omitempty"` // of the app's executable
+	Bus      string   `json:"bus,omitempty"`  // D-Bus session bus address
+	Guard    string   `json:"guard"`          // what enforces in the kernel, besides the filter
+	Terminal bool     `json:"terminal"`       // questions can be shown on its terminal
 	Rules    []Rule   `json:"rules,omitempty"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ func (l *link) get(ctx context.Context) (*api.Client, error) {
 		Terminal: l.s.tty != nil, Guard: guard(), Rules: l.s.policy.untilExit(),
 	}
 	if l.s.cfg.Ask {
+		reg.Path, _ = filepath.Abs(l.s.cfg.Path) // only shown
 		reg.Bus = os.Getenv("DBUS_SESSION_BUS_ADDRESS")
 	}
 	var snap api.Snapshot

@@ -309,6 +309,7 @@ func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.
 	pid, dest := c.PID(), p.named(f, r)
 	a, err := p.link.ask(ctx, notifier.Question{
 		Op: r.Op, Dest: dest, Wider: wider(dest), Addr: r.Addr.Addr(), Names: r.Names, Exe: c.Exe(), PID: pid, Command: commandOf(pid),
+		Chain: chain(pid, p.link.s.keeper()),
 	})
 	var said *api.Error
 	switch {

@@ -136,6 +136,14 @@ func (s *supervisor) start(starter *interpose.Starter) error {
 	return err
 }
 
+// keeper is the process that everything in the jail is below.
+func (s *supervisor) keeper() int {
+	if s.process == nil {
+		return unix.Getpid() // a successor was the keeper
+	}
+	return s.process.Keeper()
+}
+
 // serve answers calls in the background, those of adopted first.
 func (s *supervisor) serve(ctx context.Context, adopted []interpose.Pending) {
 	s.serving = s.newServing(s.process.TakeListener())
