@@ -49,6 +49,12 @@ type status struct {
 		ID      string `json:"id"`
 		PID     int    `json:"pid"`
 		Waiting int    `json:"waiting"`
+
+		Title   string   `json:"title"`
+		Icon    string   `json:"icon"`
+		Package string   `json:"package"`
+		Origin  string   `json:"origin"`
+		Chain   []string `json:"chain"`
 	} `json:"questions"`
 }
 
