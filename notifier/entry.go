@@ -183,9 +183,22 @@ func (q *Queue) settleLocked(e *entry, a Answer, err error) {
 	}
 	e.settled, e.answer, e.err = true, a, err
 	delete(q.open, e.key)
+	q.missLocked(e)
 	if err == nil {
 		err = ErrAnswered
 	}
 	e.cancel(err)
 	close(e.done)
+}
+
+// missLocked tells of a question that nobody decided.
+func (q *Queue) missLocked(e *entry) {
+	why := e.err
+	switch {
+	case why == nil && e.answer.Dismissed:
+		why = ErrDismissed
+	case why != ErrTimeout && why != ErrDismissed && why != ErrNobody, e.q.Waiting == 0:
+		return
+	}
+	q.cfg.Missed(e.snapshotLocked(), why)
 }

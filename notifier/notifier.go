@@ -56,6 +56,10 @@ type Answer struct {
 	Lifetime rules.Lifetime    `json:"lifetime"`
 	Dest     rules.Destination `json:"dest"` // the destination it decides: the question's, or the wider one
 	By       string            `json:"by"`   // who answered: "desktop", "terminal", ...
+
+	// Dismissed says that a person took the question away and decided nothing:
+	// it denies once, and counts as missed.
+	Dismissed bool `json:"dismissed,omitempty"`
 }
 
 // Prompter shows one question at a time or many, and blocks until a person

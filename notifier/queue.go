@@ -33,6 +33,12 @@ type Config struct {
 	Limit   int           // questions open at once, the rest is refused; 0: 32
 	Timeout time.Duration // how long a question stays open; 0: 60 s
 	Log     *slog.Logger  // nil: silent
+
+	// Missed is told of each question that a call waited for and nobody
+	// decided, before the call is told: why is ErrTimeout, ErrDismissed,
+	// ErrNobody or ErrFull. One that was never open, as with the last two, has
+	// no ID. It must not block and must not call the queue. nil: nobody is told.
+	Missed func(q Question, why error)
 }
 
 // Queue holds the open questions. It is safe for concurrent use.
@@ -62,6 +68,9 @@ func NewQueue(cfg Config) *Queue {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Missed == nil {
+		cfg.Missed = func(Question, error) {}
+	}
 	return &Queue{cfg: cfg, open: make(map[key]*entry)}
 }
 
@@ -81,6 +90,10 @@ func (q *Queue) Ask(ctx context.Context, question Question, prompters []Prompter
 	}
 	e, err := q.join(question, prompters)
 	if err != nil {
+		if errors.Is(err, ErrNobody) || errors.Is(err, ErrFull) {
+			question.ID, question.Waiting = "", 1
+			q.cfg.Missed(question, err)
+		}
 		return Answer{}, err
 	}
 	select {

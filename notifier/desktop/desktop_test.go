@@ -53,7 +53,7 @@ func TestAnswers(t *testing.T) {
 				arg = n.key(t, label)
 			}
 			emit(t, s.conn, c.member, n.id, arg)
-			want := notifier.Answer{Verdict: c.verdict, Lifetime: rules.Lifetime{Kind: c.kind}, Dest: q.Dest, By: c.by}
+			want := notifier.Answer{Verdict: c.verdict, Lifetime: rules.Lifetime{Kind: c.kind}, Dest: q.Dest, By: c.by, Dismissed: c.by == "desktop (dismissed)"}
 			if c.err != nil {
 				want = notifier.Answer{}
 			}

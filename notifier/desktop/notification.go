@@ -106,7 +106,7 @@ func timeout(deadline time.Time, caps capabilities, now time.Time) int32 {
 // dismissed is the answer of a person who closed the notification.
 func dismissed(q notifier.Question) notifier.Answer {
 	c, _ := q.Choice("deny-once")
-	c.Answer.By = "desktop (dismissed)"
+	c.Answer.By, c.Answer.Dismissed = "desktop (dismissed)", true
 	return c.Answer
 }
 
