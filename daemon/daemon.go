@@ -33,7 +33,7 @@ type Config struct {
 	RuntimeDir string        // of socket and lock; default api.RuntimeDir
 	ConfigDir  string        // of the rule files; default api.ConfigDir. Beside it is the file that names blocklists
 	StateDir   string        // of what the daemon makes for itself; default api.StateDir
-	Idle       time.Duration // leave after that long without any connection; 0: stay
+	Idle       time.Duration // leave after that long without any connection, and a day after the last missed question; 0: stay
 	Timeout    time.Duration // of a question; default the queue's
 	Log        *slog.Logger  // nil discards
 	Ready      func()        // called when the socket takes connections
@@ -128,6 +128,7 @@ type server struct {
 	store   *store
 	lists   *blocklists
 	queue   *notifier.Queue
+	missed  missed
 	buses   buses
 	origin  *origin.Finder
 	started time.Time
@@ -144,10 +145,10 @@ func newServer(cfg Config) *server {
 		cfg: cfg, log: cfg.Log, started: time.Now(),
 		store:  newStore(cfg.ConfigDir),
 		lists:  newBlocklists(filepath.Join(filepath.Dir(cfg.ConfigDir), "blocklists"), filepath.Join(cfg.StateDir, "blocklist.db")),
-		queue:  notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log}),
 		origin: origin.New(origin.Config{}),
 		conns:  make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}),
 	}
+	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.missed.record})
 	s.buses.log = cfg.Log
 	if err := s.store.load(); err != nil {
 		s.log.Error("load rules", "error", err)
@@ -162,7 +163,9 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if s.cfg.Idle > 0 {
-		s.idle = time.AfterFunc(s.cfg.Idle, cancel)
+		s.mu.Lock()
+		s.idle = time.AfterFunc(s.cfg.Idle, func() { s.retire(cancel) })
+		s.mu.Unlock()
 	}
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
@@ -187,6 +190,20 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		return nil
 	}
 	return fmt.Errorf("accept: %w", err)
+}
+
+// retire ends a daemon that has been idle, unless it keeps questions that
+// somebody may still want to see.
+func (s *server) retire(end func()) {
+	if d, ok := s.missed.since(time.Now()); !ok || d >= missedFor {
+		end()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) == 0 {
+		s.idle.Reset(s.cfg.Idle)
+	}
 }
 
 func (s *server) accept(ctx context.Context, uc *net.UnixConn) {

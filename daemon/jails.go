@@ -155,15 +155,24 @@ func (s *server) ask(ctx context.Context, j *jail, m *api.Message) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	r, ok := ruleFor(j.reg.App, j.reg.Jail, a.Verdict, a.Dest, a.Lifetime, "prompt", time.Now())
+	if !a.Dismissed {
+		s.missed.drop(func(m *missedQuestion) bool { return m.about(q.App, q.Dest) })
+	}
+	r, ok := ruleFor(j.reg.App, j.reg.Jail, a, time.Now())
 	if !ok {
+		return a, nil
+	}
+	if a.By == byCLI && lasting(a.Lifetime) { // written before it was given
+		s.pushTo(j)
 		return a, nil
 	}
 	if _, err := s.store.add(r); err != nil {
 		// The person has decided; what cannot be written down holds for as
 		// long as the jail runs, and the supervisor says so.
 		s.log.Error("keep a rule", "app", j.reg.App, "error", err)
-		r, _ = ruleFor(j.reg.App, j.reg.Jail, a.Verdict, a.Dest, rules.Lifetime{Kind: rules.UntilExit}, "prompt", time.Now())
+		held := a
+		held.Lifetime = rules.Lifetime{Kind: rules.UntilExit}
+		r, _ = ruleFor(j.reg.App, j.reg.Jail, held, time.Now())
 		if _, err2 := s.store.add(r); err2 != nil {
 			return nil, err2
 		}

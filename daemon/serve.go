@@ -164,6 +164,8 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return api.RuleList{Rules: api.FromRules(s.store.all())}, nil
 	case api.OpStatus:
 		return s.status(), nil
+	case api.OpQuestionList, api.OpQuestionAnswer, api.OpQuestionClear:
+		return s.question(m)
 	case api.OpBlocklistAdd, api.OpBlocklistRemove, api.OpBlocklistUpdate, api.OpBlocklistList, api.OpBlocklistTest:
 		return s.blocklist(m)
 	}

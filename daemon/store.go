@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/notifier"
 	"github.com/netjail/netjail/rules"
 	"github.com/netjail/netjail/rules/rulefile"
 )
@@ -232,13 +233,16 @@ func asError(err error) *api.Error {
 }
 
 // ruleFor makes the rule that an answer asks for; ok is false for Once.
-func ruleFor(app, jail string, v rules.Verdict, d rules.Destination, l rules.Lifetime, by string, now time.Time) (r rules.Rule, ok bool) {
-	r = rules.Rule{App: app, Verdict: v, Dest: d, By: by, Created: now.UTC().Truncate(time.Second)}
-	switch l.Kind {
+func ruleFor(app, jail string, a notifier.Answer, now time.Time) (r rules.Rule, ok bool) {
+	r = rules.Rule{App: app, Verdict: a.Verdict, Dest: a.Dest, By: "prompt", Created: now.UTC().Truncate(time.Second)}
+	if a.By == byCLI {
+		r.By = byCLI
+	}
+	switch a.Lifetime.Kind {
 	case rules.UntilExit:
 		r.Jail, r.Run = jail, true
 	case rules.For:
-		r.Expires = r.Created.Add(l.For)
+		r.Expires = r.Created.Add(a.Lifetime.For)
 	case rules.Always:
 	default:
 		return r, false

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netjail/netjail/notifier"
 	"github.com/netjail/netjail/rules"
 )
 
@@ -145,18 +146,21 @@ func TestStoreBrokenFile(t *testing.T) {
 func TestRuleFor(t *testing.T) {
 	now := time.Unix(1000, 5)
 	d := dest(t, "192.0.2.1")
-	if _, ok := ruleFor("curl", "j", rules.Allow, d, rules.Lifetime{}, "prompt", now); ok {
+	answer := func(v rules.Verdict, l rules.Lifetime, by string) notifier.Answer {
+		return notifier.Answer{Verdict: v, Dest: d, Lifetime: l, By: by}
+	}
+	if _, ok := ruleFor("curl", "j", answer(rules.Allow, rules.Lifetime{}, "terminal"), now); ok {
 		t.Error("an answer that holds once makes a rule")
 	}
-	r, ok := ruleFor("curl", "j", rules.Allow, d, rules.Lifetime{Kind: rules.UntilExit}, "prompt", now)
+	r, ok := ruleFor("curl", "j", answer(rules.Allow, rules.Lifetime{Kind: rules.UntilExit}, "terminal"), now)
 	if !ok || r.Jail != "j" || !r.Run {
 		t.Errorf("until exit: %+v", r)
 	}
-	r, _ = ruleFor("curl", "j", rules.Deny, d, rules.Lifetime{Kind: rules.For, For: time.Hour}, "prompt", now)
-	if want := time.Unix(4600, 0); !r.Expires.Equal(want) || r.Jail != "" {
+	r, _ = ruleFor("curl", "j", answer(rules.Deny, rules.Lifetime{Kind: rules.For, For: time.Hour}, byCLI), now)
+	if want := time.Unix(4600, 0); !r.Expires.Equal(want) || r.Jail != "" || r.By != "cli" {
 		t.Errorf("for an hour: %+v", r)
 	}
-	r, _ = ruleFor("curl", "j", rules.Deny, d, rules.Lifetime{Kind: rules.Always}, "prompt", now)
+	r, _ = ruleFor("curl", "j", answer(rules.Deny, rules.Lifetime{Kind: rules.Always}, "desktop"), now)
 	if !r.Expires.IsZero() || r.Jail != "" || r.App != "curl" || r.By != "prompt" {
 		t.Errorf("always: %+v", r)
 	}

@@ -36,6 +36,10 @@ const (
 	OpReload      = "rules.reload"  // nothing -> RuleList
 	OpStatus      = "status"        // nothing -> Status
 
+	OpQuestionList   = "question.list"   // nothing -> Questions
+	OpQuestionAnswer = "question.answer" // QuestionAnswer -> QuestionDecided
+	OpQuestionClear  = "question.clear"  // nothing -> Questions, the missed ones that are forgotten
+
 	OpBlocklistAdd    = "blocklist.add"    // BlocklistFiles -> Blocklists, as they are then
 	OpBlocklistRemove = "blocklist.remove" // BlocklistFiles -> Blocklists
 	OpBlocklistUpdate = "blocklist.update" // nothing -> Blocklists
@@ -74,7 +78,7 @@ func (e *Error) Error() string { return e.Text }
 // Codes of errors that callers branch on.
 const (
 	CodeNobody   = "nobody"   // there is no desktop and no terminal to ask on
-	CodeNotFound = "notfound" // no such rule, or list
+	CodeNotFound = "notfound" // no such rule, list or question
 	CodeInvalid  = "invalid"  // the request is malformed
 	CodeRefused  = "refused"  // the peer may not ask this
 )
