@@ -314,7 +314,7 @@ func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.
 	var said *api.Error
 	switch {
 	case errors.As(err, &said) && said.Code == api.CodeNobody:
-		return interpose.Deny, refusal{why: "nobody has decided, and there is no terminal and no desktop to ask on"}
+		return interpose.Deny, refusal{why: "nobody has decided, and there is no terminal and no desktop to ask on (netjail pending lists it)"}
 	case err != nil:
 		return interpose.Deny, refusal{why: err.Error()}
 	case a.Verdict != rules.Allow:

@@ -36,6 +36,7 @@ Usage:
   netjail [flags] [--] COMMAND [ARG...]  run COMMAND, ask about new destinations
   netjail rules list|add|remove|check|reload
   netjail blocklist add|list|remove|update|test
+  netjail pending [allow|deny ID|clear]  what was asked and not answered yet
   netjail status                         what runs, what is asked
 
 Flags of a run:
@@ -93,7 +94,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetHelpTemplate(usage)
-	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.blocklistCommand(), a.statusCommand(), a.daemonCommand())
+	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.blocklistCommand(), a.pendingCommand(), a.statusCommand(), a.daemonCommand())
 	for _, c := range root.Commands() {
 		c.SetHelpTemplate(subHelp)
 	}
