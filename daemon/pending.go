@@ -22,7 +22,7 @@ const (
 	maxFormer = 8
 	maxNames  = 16
 	maxNote   = 300
-	missedFor = 24 * time.Hour // keeps a daemon that nobody talks to
+	missedFor = time.Hour // keeps a daemon that nobody talks to
 )
 
 // byCLI is who answers by netjail pending.
