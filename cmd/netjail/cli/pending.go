@@ -25,7 +25,7 @@ func (a *app) pendingCommand() *cobra.Command {
 A question is open while a call waits for its answer, and missed when it was
 not answered in time, closed, or when there was nobody to ask. Missed ones are
 kept in memory until a rule decides them; a daemon that nothing else needs
-stays a day for them.`,
+stays an hour for them.`,
 		Args: hinting(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			list := api.Questions{Open: []notifier.Question{}, Missed: []api.Missed{}}
