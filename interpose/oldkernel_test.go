@@ -106,8 +106,9 @@ func TestOldKernels(t *testing.T) {
 			if name == "all" {
 				tests += "|TestRaces"
 			}
-			cmd := exec.Command(self, "-test.v", "-test.run", "^("+tests+")$")
-			cmd.Env = append(os.Environ(), lacking+"="+name, "NETJAIL_RACE_TRIES=1000")
+			cmd := exec.Command(self, "-test.v", "-test.run", "^("+tests+")$", "-test.skip", "^TestRaces$/stalled|absent")
+			// The Go runtime's own signals may have a call performed twice, see replay.
+			cmd.Env = append(os.Environ(), lacking+"="+name, "NETJAIL_RACE_TRIES=1000", "GODEBUG=asyncpreemptoff=1")
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
