@@ -85,11 +85,11 @@ func TestPendingOpen(t *testing.T) {
 				wantRules(t, h, rules...)
 			}
 			s.ended("first", tt.code)
-			s.wait(`^>\nnetjail: answered elsewhere$`)
+			s.wait(`^netjail: answered elsewhere$`)
 			reached := 0
 			if tt.code == 0 {
 				reached = 1
-				s.wait("^hello$")
+				s.wait("(^|> )hello$") // the program may be quicker than the prompt
 			}
 			srv.wantReached(t, "after the answer", reached)
 			wantResult(t, "a second answer", h.Run("pending", "allow", p.Open[0].ID), 1, "no question "+p.Open[0].ID)
