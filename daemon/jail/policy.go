@@ -192,7 +192,7 @@ func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpos
 	case rules.Allow:
 		return interpose.Allow, refusal{}
 	case rules.Ask:
-		if r.Op == rules.Listen && r.Proto == rules.UDP && r.Addr.Addr().IsUnspecified() && r.Addr.Port() >= unprivileged {
+		if d.Rule == nil && r.Op == rules.Listen && r.Proto == rules.UDP && r.Addr.Addr().IsUnspecified() && r.Addr.Port() >= unprivileged {
 			// Clients that look names up by themselves take such ports at
 			// random, as the kernel would; what they send is decided.
 			return interpose.Allow, refusal{}
