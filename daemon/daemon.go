@@ -134,10 +134,11 @@ type server struct {
 	started time.Time
 	wg      sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[*api.Conn]struct{}
-	jails map[*jail]struct{}
-	idle  *time.Timer // runs while there is no connection
+	mu        sync.Mutex
+	conns     map[*api.Conn]struct{}
+	jails     map[*jail]struct{}
+	frontEnds map[*frontEnd]bool // whether they ask a person
+	idle      *time.Timer        // runs while there is no connection
 }
 
 func newServer(cfg Config) *server {
@@ -146,7 +147,7 @@ func newServer(cfg Config) *server {
 		store:  newStore(cfg.ConfigDir),
 		lists:  newBlocklists(filepath.Join(filepath.Dir(cfg.ConfigDir), "blocklists"), filepath.Join(cfg.StateDir, "blocklist.db")),
 		origin: origin.New(origin.Config{}),
-		conns:  make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}),
+		conns:  make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}), frontEnds: make(map[*frontEnd]bool),
 	}
 	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.missed.record})
 	s.buses.log = cfg.Log

@@ -225,7 +225,7 @@ func (s *server) prompters(ctx context.Context, j *jail) []notifier.Prompter {
 	if j.tty != nil {
 		list = append(list, j.tty)
 	}
-	return list
+	return append(list, s.asking()...)
 }
 
 // trusted says whether a process may show questions: not if it is in a jail,

@@ -28,6 +28,7 @@ func (s *server) converse(ctx context.Context, c *api.Conn, who peer) {
 	var underWay sync.WaitGroup
 	slots := make(chan struct{}, maxUnderWay)
 	var running requests
+	watching := false
 	defer func() {
 		cancel()
 		c.Close()
@@ -62,6 +63,11 @@ func (s *server) converse(ctx context.Context, c *api.Conn, who peer) {
 			if id, err := decode[uint64](m); err == nil {
 				running.cancel(id)
 			}
+			continue
+		}
+		if m.Op == api.OpQuestionWatch && !watching {
+			watching = true
+			underWay.Go(func() { s.watch(ctx, c, who, m) })
 			continue
 		}
 		select {
@@ -136,7 +142,7 @@ func decode[T any](m *api.Message) (T, error) {
 // handle performs one request. j is the connection's jail, or nil.
 func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) (any, error) {
 	if who.supervisor && !strings.HasPrefix(m.Op, "jail.") {
-		return nil, &api.Error{Text: m.Op + ": a supervisor speaks for its jail only", Code: api.CodeRefused}
+		return nil, errOnlyJail(m.Op)
 	}
 	switch m.Op {
 	case api.OpAsk, api.OpTerminal, api.OpSucceed:
@@ -170,6 +176,11 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return s.blocklist(m)
 	}
 	return nil, &api.Error{Text: fmt.Sprintf("unknown request %q", m.Op), Code: api.CodeInvalid}
+}
+
+// errOnlyJail refuses what a supervisor has no business with.
+func errOnlyJail(op string) error {
+	return &api.Error{Text: op + ": a supervisor speaks for its jail only", Code: api.CodeRefused}
 }
 
 func (s *server) rulesList(m *api.Message) (any, error) {

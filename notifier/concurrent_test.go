@@ -14,11 +14,11 @@ import (
 )
 
 // TestQueueConcurrent has 500 calls to 40 destinations, some of which leave,
-// answered by two prompters at once.
+// answered by two prompters at once, most of them in summaries.
 func TestQueueConcurrent(t *testing.T) {
 	q := NewQueue(Config{Limit: 40, Timeout: time.Hour})
 	answer := func(v rules.Verdict) Prompter {
-		return &auto{func(q Question) Answer { return Answer{Verdict: v, Dest: q.Dest} }}
+		return &auto{func(q Question) Answer { return Answer{Verdict: v, Dest: q.Dest, Through: q.Last()} }}
 	}
 	prompters := []Prompter{answer(rules.Allow), answer(rules.Deny)}
 	var wg sync.WaitGroup

@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,30 +31,56 @@ type entry struct {
 	settled bool
 	answer  Answer
 	err     error
+
+	// Of a question in a summary: that, its number there, and whom it is shown
+	// through when it is asked by itself.
+	summary *entry
+	number  int
+	want    []Prompter
+
+	// Of a summary: its questions, and how many there have been.
+	items []*entry
+	taken int
+}
+
+func newEntry(k key, question Question) *entry {
+	e := &entry{key: k, q: question, done: make(chan struct{}), left: make(chan struct{}, 1)}
+	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	return e
 }
 
 // snapshotLocked returns the question as it is now, sharing nothing.
 func (e *entry) snapshotLocked() Question {
 	q := e.q
-	q.Names = slices.Clone(q.Names)
+	q.Names, q.Hosts, q.Aliases = slices.Clone(q.Names), slices.Clone(q.Hosts), slices.Clone(q.Aliases)
+	q.Items = slices.Clone(q.Items)
 	return q
 }
 
-func (e *entry) mergeNamesLocked(names []string) {
-	for _, n := range names {
-		if len(e.q.Names) < maxNames && !slices.Contains(e.q.Names, n) {
-			e.q.Names = append(e.q.Names, n)
+// mergeLocked adds what another call knows of the destination's names.
+func (e *entry) mergeLocked(o Question) {
+	for _, l := range []struct {
+		to   *[]string
+		from []string
+	}{{&e.q.Names, o.Names}, {&e.q.Hosts, o.Hosts}, {&e.q.Aliases, o.Aliases}} {
+		for _, n := range l.from {
+			if len(*l.to) < maxNames && !slices.Contains(*l.to, n) {
+				*l.to = append(*l.to, n)
+			}
 		}
 	}
 }
 
-// changedLocked tells the updaters that Waiting or About has changed.
-func (e *entry) changedLocked() {
+// changedLocked tells all who show or watch a question that it has changed.
+func (q *Queue) changedLocked(e *entry) {
 	for _, c := range e.updates {
 		select {
 		case c <- struct{}{}:
 		default: // one is on its way and will carry the newest value
 		}
+	}
+	for w := range q.watches {
+		w.markLocked(e)
 	}
 }
 
@@ -131,11 +158,20 @@ func (q *Queue) update(e *entry, u Updater, last Question, wake <-chan struct{})
 		if settled {
 			return
 		}
-		if question.Waiting != last.Waiting || question.About != last.About {
+		if !question.looksLike(last) {
 			last = question
 			u.Update(question)
 		}
 	}
+}
+
+// isSummary says whether e is one question about several others.
+func (e *entry) isSummary() bool { return e.key.dest.IsZero() }
+
+// looksLike says whether there is nothing new to show.
+func (q Question) looksLike(o Question) bool {
+	return q.Waiting == o.Waiting && q.About == o.About && len(q.Items) == len(o.Items) && q.Last() == o.Last() &&
+		len(q.Names) == len(o.Names) && len(q.Aliases) == len(o.Aliases)
 }
 
 // watch closes e at its deadline, or when nobody has waited for the grace time.
@@ -182,13 +218,35 @@ func (q *Queue) settleLocked(e *entry, a Answer, err error) {
 		return
 	}
 	e.settled, e.answer, e.err = true, a, err
-	delete(q.open, e.key)
-	q.missLocked(e)
-	if err == nil {
-		err = ErrAnswered
+	if e.isSummary() {
+		delete(q.summaries, e.key.app)
+	} else {
+		delete(q.open, e.key)
+		q.missLocked(e)
 	}
-	e.cancel(err)
+	e.cancel(cmp.Or(err, ErrAnswered))
 	close(e.done)
+	q.changedLocked(e)
+	switch {
+	case e.isSummary():
+		q.spreadLocked(e)
+	case e.summary != nil:
+		q.dropLocked(e)
+	}
+	if err == nil && !e.isSummary() && !a.Dismissed {
+		q.settleCoveredLocked(e.key.app, a)
+	}
+}
+
+// settleCoveredLocked gives an answer to the other questions of its app that
+// it decides as well.
+func (q *Queue) settleCoveredLocked(app string, a Answer) {
+	now := time.Now()
+	for _, e := range q.open {
+		if e.key.app == app && !e.settled && e.q.covers(a, now) {
+			q.settleLocked(e, a, nil)
+		}
+	}
 }
 
 // missLocked tells of a question that nobody decided.

@@ -48,7 +48,7 @@ func TestIDNShown(t *testing.T) {
 	if got, want := q.Headline(), "curl wants to connect to xn--pypal-4ve.com (look-alike letters) port 443 (https, tcp)"; got != want {
 		t.Errorf("headline: got %q, want %q", got, want)
 	}
-	if got, want := q.Where(), "also known as xn--bcher-kva.example (bücher.example)"; got != want {
+	if got, want := q.Where(), "looked up by curl · also known as xn--bcher-kva.example (bücher.example)"; got != want {
 		t.Errorf("where: got %q, want %q", got, want)
 	}
 	if got, want := q.RuleText(rules.Deny), "netjail rules add curl deny tcp://xn--pypal-4ve.com:443"; got != want {

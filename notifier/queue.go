@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -17,7 +18,8 @@ import (
 )
 
 const (
-	defaultLimit   = 32
+	defaultLimit   = 256
+	defaultPerApp  = 128
 	defaultTimeout = time.Minute
 
 	// grace is how long a question stays open without a waiting call: an
@@ -25,12 +27,10 @@ const (
 	grace = time.Second
 )
 
-// errNoDest refuses a question that no rule and no answer could speak of.
-var errNoDest = errors.New("question has no destination")
-
 // Config says how a Queue works. Its zero value is ready to use.
 type Config struct {
-	Limit   int           // questions open at once, the rest is refused; 0: 32
+	Limit   int           // questions open at once, the rest is refused; 0: 256
+	PerApp  int           // of them by one app; 0: 128
 	Timeout time.Duration // how long a question stays open; 0: 60 s
 	Log     *slog.Logger  // nil: silent
 
@@ -46,9 +46,12 @@ type Queue struct {
 	cfg Config
 	wg  sync.WaitGroup // every goroutine of the queue
 
-	mu     sync.Mutex
-	open   map[key]*entry
-	closed bool
+	mu        sync.Mutex
+	open      map[key]*entry
+	summaries map[string]*entry      // by app, of questions in open
+	recent    map[string][]time.Time // when an app opened its latest questions
+	watches   map[*Watch]struct{}
+	closed    bool
 }
 
 // key makes two questions the same one.
@@ -62,6 +65,9 @@ func NewQueue(cfg Config) *Queue {
 	if cfg.Limit <= 0 {
 		cfg.Limit = defaultLimit
 	}
+	if cfg.PerApp <= 0 {
+		cfg.PerApp = defaultPerApp
+	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
 	}
@@ -71,13 +77,19 @@ func NewQueue(cfg Config) *Queue {
 	if cfg.Missed == nil {
 		cfg.Missed = func(Question, error) {}
 	}
-	return &Queue{cfg: cfg, open: make(map[key]*entry)}
+	return &Queue{
+		cfg: cfg, open: make(map[key]*entry), summaries: make(map[string]*entry),
+		recent: make(map[string][]time.Time), watches: make(map[*Watch]struct{}),
+	}
 }
 
 // Ask asks one question and waits for its answer. A question already open for
 // the same app and destination is joined, and shown also through those of the
-// prompters that do not show it yet. ID, Waiting, Opened and Deadline are
-// filled in by the queue.
+// prompters that do not show it yet. One that comes in a storm is shown as part
+// of a summary. ID, Waiting, Opened and Deadline are filled in by the queue.
+//
+// An answer decides every open question of the app that a rule for its
+// destination would decide.
 //
 // An error means deny. It is ErrNobody, ErrFull, ErrTimeout, ErrDismissed,
 // ErrGone, ErrClosed, or the cause of ctx's end.
@@ -120,20 +132,28 @@ func (q *Queue) Amend(question Question) {
 	defer q.mu.Unlock()
 	if e := q.open[key{question.App, question.Dest}]; e != nil && e.q.PID == question.PID && e.q.Exe == question.Exe {
 		e.q.About = question.About
-		e.changedLocked()
+		q.changedLocked(e)
 	}
 }
 
-// Open returns the open questions, the oldest first.
+// Open returns the open questions, the oldest first, and the summaries of those
+// that have one.
 func (q *Queue) Open() []Question {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	all := make([]Question, 0, len(q.open))
-	for _, e := range q.open {
+	list := q.allLocked()
+	all := make([]Question, 0, len(list))
+	for _, e := range list {
 		all = append(all, e.snapshotLocked())
 	}
-	slices.SortFunc(all, func(a, b Question) int {
-		return cmp.Or(a.Opened.Compare(b.Opened), cmp.Compare(a.ID, b.ID))
+	return all
+}
+
+// allLocked returns what is open, the oldest first.
+func (q *Queue) allLocked() []*entry {
+	all := slices.AppendSeq(slices.Collect(maps.Values(q.open)), maps.Values(q.summaries))
+	slices.SortFunc(all, func(a, b *entry) int {
+		return cmp.Or(a.q.Opened.Compare(b.q.Opened), cmp.Compare(a.number, b.number), cmp.Compare(a.q.ID, b.q.ID))
 	})
 	return all
 }
@@ -144,7 +164,7 @@ func (q *Queue) Open() []Question {
 func (q *Queue) Answer(id string, a Answer) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, e := range q.open {
+	for _, e := range q.allLocked() {
 		if e.q.ID != id {
 			continue
 		}
@@ -162,8 +182,11 @@ func (q *Queue) Answer(id string, a Answer) error {
 func (q *Queue) Close() {
 	q.mu.Lock()
 	q.closed = true
-	for _, e := range q.open {
+	for _, e := range q.allLocked() {
 		q.settleLocked(e, Answer{}, ErrClosed)
+	}
+	for w := range q.watches {
+		w.endLocked(ErrClosed)
 	}
 	q.mu.Unlock()
 	q.wg.Wait()
@@ -182,17 +205,37 @@ func (q *Queue) join(question Question, prompters []Prompter) (*entry, error) {
 		if prompters = q.usable(prompters); len(prompters) == 0 {
 			return nil, ErrNobody
 		}
-		if len(q.open) >= q.cfg.Limit {
-			q.cfg.Log.Warn("question refused: too many are open", "app", question.App, "dest", k.dest, "limit", q.cfg.Limit)
+		if q.fullLocked(question.App) {
+			q.cfg.Log.Warn("question refused: too many are open", "app", question.App, "dest", k.dest)
 			return nil, ErrFull
 		}
 		e = q.openLocked(k, question)
+		q.gatherLocked(e)
 	}
 	e.q.Waiting++
-	e.mergeNamesLocked(question.Names)
-	q.showLocked(e, q.usable(prompters))
-	e.changedLocked()
+	e.mergeLocked(question)
+	prompters = q.usable(prompters)
+	if s := e.summary; s != nil {
+		e.want = append(e.want, prompters...) // showing drops what is there twice
+		s.listLocked()
+		q.showLocked(s, prompters)
+		q.changedLocked(s)
+	} else {
+		q.showLocked(e, prompters)
+	}
+	q.changedLocked(e)
 	return e, nil
+}
+
+// fullLocked says whether an app cannot open another question.
+func (q *Queue) fullLocked(app string) bool {
+	own := 0
+	for k := range q.open {
+		if k.app == app {
+			own++
+		}
+	}
+	return len(q.open) >= q.cfg.Limit || own >= q.cfg.PerApp
 }
 
 // openLocked makes a new question and starts its clock.
@@ -201,9 +244,9 @@ func (q *Queue) openLocked(k key, question Question) *entry {
 	question.ID = q.newIDLocked()
 	question.Opened, question.Deadline = now, now.Add(q.cfg.Timeout)
 	question.Waiting = 0
-	question.Names = slices.Clone(question.Names)
-	e := &entry{key: k, q: question, done: make(chan struct{}), left: make(chan struct{}, 1)}
-	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	e := newEntry(k, question)
+	e.q = e.snapshotLocked() // the caller's slices stay its own
+	e.q.Items, e.q.Summarized = nil, ""
 	q.open[k] = e
 	q.wg.Go(func() { q.watch(e) })
 	return e
@@ -216,7 +259,7 @@ func (q *Queue) newIDLocked() string {
 		rand.Read(b[:]) // never fails
 		id := hex.EncodeToString(b[:])
 		taken := false
-		for _, e := range q.open {
+		for _, e := range q.allLocked() {
 			taken = taken || e.q.ID == id
 		}
 		if !taken {
@@ -255,21 +298,10 @@ func (q *Queue) leave(e *entry) bool {
 		default:
 		}
 	}
-	e.changedLocked()
-	return true
-}
-
-// check reports why a cannot answer the question.
-func (q Question) check(a Answer) error {
-	switch {
-	case a.Verdict != rules.Allow && a.Verdict != rules.Deny:
-		return fmt.Errorf("%w: verdict %v is neither allow nor deny", ErrBadAnswer, a.Verdict)
-	case a.Dest.IsZero() || a.Dest != q.Dest && a.Dest != q.Wider:
-		return fmt.Errorf("%w: it decides %q, the question is about %q", ErrBadAnswer, a.Dest, q.Dest)
-	case a.Lifetime.Kind > rules.Always:
-		return fmt.Errorf("%w: unknown lifetime %d", ErrBadAnswer, a.Lifetime.Kind)
-	case a.Lifetime.Kind == rules.For && a.Lifetime.For <= 0:
-		return fmt.Errorf("%w: lifetime of %v", ErrBadAnswer, a.Lifetime.For)
+	if s := e.summary; s != nil {
+		s.listLocked()
+		q.changedLocked(s)
 	}
-	return nil
+	q.changedLocked(e)
+	return true
 }

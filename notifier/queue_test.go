@@ -196,25 +196,31 @@ type uncomparable []int
 
 func (uncomparable) Ask(context.Context, Question) (Answer, error) { return Answer{}, nil }
 
+// TestQueueLimit: there is room for so many questions, and for fewer of one app.
 func TestQueueLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := NewQueue(Config{})
+		q := NewQueue(Config{Limit: 40, PerApp: 32})
 		defer q.Close()
 		p := newFake()
+		open := func(app string, port int) <-chan result {
+			r := ask(t.Context(), q, question(t, app, fmt.Sprintf("tcp://192.0.2.7:%d", port)), p)
+			synctest.Wait()
+			return r
+		}
 		for i := range 32 {
-			ask(t.Context(), q, question(t, "scan", fmt.Sprintf("tcp://192.0.2.7:%d", i+1)), p)
+			open("scan", i+1)
 		}
-		synctest.Wait()
-		if got := len(q.Open()); got != 32 {
-			t.Fatalf("open questions: got %d, want 32", got)
+		if got := <-open("scan", 99); got.err != ErrFull {
+			t.Errorf("question 33 of one app: got %v, want %v", got.err, ErrFull)
 		}
-		if got := <-ask(t.Context(), q, question(t, "scan", "tcp://192.0.2.7:99"), p); got.err != ErrFull {
-			t.Errorf("question 33: got %v, want %v", got.err, ErrFull)
+		for i := range 8 {
+			open(fmt.Sprintf("other%d", i), 1)
 		}
-		joined := ask(t.Context(), q, question(t, "scan", "tcp://192.0.2.7:1"), p)
-		synctest.Wait()
+		if got := <-open("late", 1); got.err != ErrFull {
+			t.Errorf("question 41: got %v, want %v", got.err, ErrFull)
+		}
 		select {
-		case got := <-joined:
+		case got := <-open("scan", 1):
 			t.Errorf("joining an open question of a full queue: got %+v, want to wait", got)
 		default:
 		}
@@ -262,7 +268,7 @@ func TestQueueGrace(t *testing.T) {
 // TestQueueBadAnswers: an answer that does not fit counts as giving up, and
 // the question stays open for the others.
 func TestQueueBadAnswers(t *testing.T) {
-	other := dest(t, "@any")
+	other := dest(t, "@internet")
 	fit := dest(t, https)
 	cases := map[string]Answer{
 		"zero":        {},

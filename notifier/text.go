@@ -3,6 +3,7 @@ package notifier
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,49 +16,14 @@ const (
 	maxExe     = 160
 	maxCommand = 200
 	maxName    = 80
+	maxAliases = 3
 )
-
-// Choice is one answer a person can give.
-type Choice struct {
-	Key    rune   // on a keyboard
-	Action string // a stable id: "allow-once", "allow-exit", "allow-always", "deny-once", "deny-always", "allow-wider"
-	Label  string // what it does, and for how long
-	Answer Answer // By is left to the prompter
-}
-
-// Choices returns the answers to q, the most useful first.
-func (q Question) Choices() []Choice {
-	app := q.AppName()
-	answer := func(v rules.Verdict, kind rules.LifetimeKind) Answer {
-		return Answer{Verdict: v, Lifetime: rules.Lifetime{Kind: kind}, Dest: q.Dest}
-	}
-	list := []Choice{
-		{'a', "allow-once", "allow once", answer(rules.Allow, rules.Once)},
-		{'e', "allow-exit", "allow until " + app + " exits", answer(rules.Allow, rules.UntilExit)},
-		{'A', "allow-always", "allow always", answer(rules.Allow, rules.Always)},
-		{'d', "deny-once", "deny once", answer(rules.Deny, rules.Once)},
-		{'D', "deny-always", "deny always", answer(rules.Deny, rules.Always)},
-	}
-	if !q.Wider.IsZero() {
-		wide := answer(rules.Allow, rules.Always)
-		wide.Dest = q.Wider
-		list = append(list, Choice{'w', "allow-wider", "allow " + Clean(q.Wider.Host.String(), maxName) + " always", wide})
-	}
-	return list
-}
-
-// Choice returns the choice with this action.
-func (q Question) Choice(action string) (Choice, bool) {
-	for _, c := range q.Choices() {
-		if c.Action == action {
-			return c, true
-		}
-	}
-	return Choice{}, false
-}
 
 // Headline says in one line what the app wants.
 func (q Question) Headline() string {
+	if q.Summary() {
+		return q.sentence()
+	}
 	verb := "wants to connect to"
 	switch q.Op {
 	case rules.Send:
@@ -73,6 +39,9 @@ func (q Question) Headline() string {
 // how many calls wait, what the end of the countdown does as seen from now, and
 // the rule that "always" writes.
 func (q Question) Details() []string {
+	if q.Summary() {
+		return q.summaryDetails(time.Now())
+	}
 	lines := []string{q.Where(), q.Who()}
 	if background := q.Background(); background != "" {
 		lines = append(lines, background)
@@ -111,23 +80,35 @@ func (q Question) Where() string {
 	return strings.Join(append(where, q.known()), " · ")
 }
 
-// known says which names are known for the destination.
+// known says which names are known for the destination, and how.
 func (q Question) known() string {
-	clean := make([]string, 0, maxNames)
-	for _, n := range q.Names[:min(len(q.Names), maxNames)] {
-		if q.Dest.Host.Kind != rules.HostName || n != q.Dest.Host.Name {
-			clean = append(clean, Clean(n, maxName)+idn(n))
+	own := q.Dest.Host.Kind == rules.HostName
+	var others []string
+	for _, n := range q.Names {
+		if !own || n != q.Dest.Host.Name {
+			others = append(others, n)
 		}
 	}
-	switch by := q.Dest.Host.Kind; {
-	case len(clean) > 0 && by == rules.HostName:
-		return "also known as " + strings.Join(clean, ", ")
-	case len(clean) > 0:
-		return "known as " + strings.Join(clean, ", ")
-	case by == rules.HostName:
-		return "looked up by " + q.AppName()
+	var parts []string
+	switch {
+	case own && slices.Contains(q.Hosts, q.Dest.Host.Name):
+		parts = append(parts, "named in /etc/hosts")
+	case own:
+		parts = append(parts, "looked up by "+q.AppName())
+	case len(others) == 0:
+		return "name unknown"
 	}
-	return "name unknown"
+	if len(others) > 0 {
+		also := "known as "
+		if own {
+			also = "also known as "
+		}
+		parts = append(parts, also+shorter(others, maxNames))
+	}
+	if len(q.Aliases) > 0 {
+		parts = append(parts, "by way of "+shorter(q.Aliases, maxAliases))
+	}
+	return strings.Join(parts, " · ")
 }
 
 // Who says which process asks: executable, pid, command.
@@ -159,13 +140,10 @@ func (q Question) Countdown(now time.Time) string {
 		return "denied if you do not answer, no rule written"
 	}
 	left := max(0, q.Deadline.Sub(now).Round(time.Second))
+	if q.Summary() {
+		return fmt.Sprintf("the first is denied in %d s if you do not answer, no rule written", int(left.Seconds()))
+	}
 	return fmt.Sprintf("denied in %d s if you do not answer, no rule written", int(left.Seconds()))
-}
-
-// RuleText is the command that writes the same rule as the lasting answer with
-// this verdict.
-func (q Question) RuleText(v rules.Verdict) string {
-	return "netjail rules add " + shellWord(q.App) + " " + v.String() + " " + shellWord(q.Dest.String())
 }
 
 // Done says in the past tense what an answer did.

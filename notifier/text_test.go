@@ -58,6 +58,28 @@ func TestWhere(t *testing.T) {
 	}
 }
 
+// TestKnown: how each name is known.
+func TestKnown(t *testing.T) {
+	cases := []struct {
+		dest                  string
+		names, hosts, aliases []string
+		want                  string
+	}{
+		{"a.example:80", []string{"a.example"}, nil, nil, "looked up by curl"},
+		{"a.example:80", []string{"a.example", "b.example"}, nil, nil, "looked up by curl · also known as b.example"},
+		{"a.example:80", []string{"a.example"}, []string{"a.example"}, nil, "named in /etc/hosts"},
+		{"a.example:80", []string{"a.example"}, nil, []string{"c.cdn.example", "edge.example"}, "looked up by curl · by way of c.cdn.example, edge.example"},
+		{"192.0.2.7:80", []string{"a.example"}, nil, []string{"c.example"}, "known as a.example · by way of c.example"},
+		{"192.0.2.7:80", nil, nil, []string{"c.example"}, "name unknown"},
+	}
+	for _, c := range cases {
+		q := Question{App: "curl", Dest: dest(t, c.dest), Names: c.names, Hosts: c.hosts, Aliases: c.aliases}
+		if got := q.known(); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.dest, got, c.want)
+		}
+	}
+}
+
 func TestDetails(t *testing.T) {
 	q := question(t, "curl", https)
 	q.Exe, q.PID, q.Command, q.Waiting = "/usr/bin/curl", 1234, "curl -O\nhttp://x", 3
@@ -71,58 +93,6 @@ func TestDetails(t *testing.T) {
 	}
 	if got := q.Details(); !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
-	}
-}
-
-// TestChoices: every choice decides exactly the destination asked for, and
-// the queue takes it.
-func TestChoices(t *testing.T) {
-	q := question(t, "curl", https)
-	want := []string{
-		"a allow-once allow once", "e allow-exit allow until curl exits", "A allow-always allow always",
-		"d deny-once deny once", "D deny-always deny always",
-	}
-	var got []string
-	for _, c := range q.Choices() {
-		got = append(got, string(c.Key)+" "+c.Action+" "+c.Label)
-		if err := q.check(c.Answer); err != nil {
-			t.Errorf("%s: %v", c.Action, err)
-		}
-		if allows := strings.HasPrefix(c.Action, "allow"); allows != (c.Answer.Verdict == rules.Allow) {
-			t.Errorf("%s: verdict %v", c.Action, c.Answer.Verdict)
-		}
-		found, ok := q.Choice(c.Action)
-		if !ok || found != c {
-			t.Errorf("Choice(%q): got %+v, %v", c.Action, found, ok)
-		}
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q\nwant %q", got, want)
-	}
-	if _, ok := q.Choice("allow"); ok {
-		t.Error("Choice of an unknown action: got one")
-	}
-}
-
-// TestWider: a whole domain can be allowed, and only that besides.
-func TestWider(t *testing.T) {
-	q := question(t, "curl", "tcp://www.example.org:443")
-	if _, ok := q.Choice("allow-wider"); ok {
-		t.Error("no wider destination, and a choice of it")
-	}
-	q.Wider = dest(t, "tcp://.example.org:443")
-	c, ok := q.Choice("allow-wider")
-	if !ok || c.Answer.Dest != q.Wider || c.Label != "allow .example.org always" || c.Answer.Verdict != rules.Allow {
-		t.Errorf("got %+v, %v", c, ok)
-	}
-	if err := q.check(c.Answer); err != nil {
-		t.Errorf("the answer does not fit: %v", err)
-	}
-	for _, d := range []rules.Destination{{}, dest(t, "@any"), dest(t, ".co.uk")} {
-		c.Answer.Dest = d
-		if err := q.check(c.Answer); err == nil {
-			t.Errorf("an answer about %q fits", d)
-		}
 	}
 }
 

@@ -39,6 +39,7 @@ const (
 	OpQuestionList   = "question.list"   // nothing -> Questions
 	OpQuestionAnswer = "question.answer" // QuestionAnswer -> QuestionDecided
 	OpQuestionClear  = "question.clear"  // nothing -> Questions, the missed ones that are forgotten
+	OpQuestionWatch  = "question.watch"  // QuestionWatch -> nothing; from then on EventChange for each question
 
 	OpBlocklistAdd    = "blocklist.add"    // BlocklistFiles -> Blocklists, as they are then
 	OpBlocklistRemove = "blocklist.remove" // BlocklistFiles -> Blocklists
@@ -54,6 +55,10 @@ const (
 	EventClosed   = "closed"   // Closed: take it down
 	EventTrouble  = "trouble"  // Error: to be told to whoever started the jail
 )
+
+// EventChange tells a client that watches what has become of a question:
+// first of each that is open, then of each whenever it opens, changes or closes.
+const EventChange = "question.change" // QuestionChange
 
 // Message is one line on the wire: a request has an Op, a reply has the
 // request's ID, an event has an Event.

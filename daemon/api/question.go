@@ -25,11 +25,19 @@ type Missed struct {
 	Wider rules.Destination `json:"wider,omitzero"`
 	Addr  netip.Addr        `json:"addr,omitzero"`
 	Names []string          `json:"names,omitempty"`
+	Hosts []string          `json:"hosts,omitempty"`
 	Note  string            `json:"note,omitempty"`
 	Why   string            `json:"why"`   // one of the Missed constants
 	Calls int               `json:"calls"` // that were denied
 	First time.Time         `json:"first"`
 	Last  time.Time         `json:"last"`
+}
+
+// Question returns the question as it would be asked again.
+func (m *Missed) Question() notifier.Question {
+	return notifier.Question{
+		ID: m.ID, App: m.App, Exe: m.Exe, Op: m.Op, Dest: m.Dest, Wider: m.Wider, Addr: m.Addr, Names: m.Names, Hosts: m.Hosts, Note: m.Note,
+	}
 }
 
 // Why a question was missed, the last time.
@@ -42,15 +50,43 @@ const (
 
 // QuestionAnswer decides one question, open or missed.
 type QuestionAnswer struct {
-	ID       string         `json:"id"`
-	Verdict  rules.Verdict  `json:"verdict"`         // Allow or Deny
-	Lifetime rules.Lifetime `json:"lifetime"`        // of a missed one: For or Always
-	Wider    bool           `json:"wider,omitempty"` // about the question's wider destination
+	ID       string         `json:"id"`                // or the beginning of one, if no other begins so
+	Verdict  rules.Verdict  `json:"verdict"`           // Allow or Deny
+	Lifetime rules.Lifetime `json:"lifetime"`          // of a missed one: For or Always; of a summary: Once or UntilExit
+	Scope    notifier.Scope `json:"scope,omitempty"`   // "": what was asked
+	Wider    bool           `json:"wider,omitempty"`   // scope "domain", as older clients have it
+	Review   bool           `json:"review,omitempty"`  // of a summary: ask its questions one by one
+	Through  int            `json:"through,omitempty"` // of a summary: the number of the last item that was seen; 0: all
 }
 
 // QuestionDecided says what was decided.
 type QuestionDecided struct {
-	App    string          `json:"app"`
-	Answer notifier.Answer `json:"answer"`
-	Rule   *Rule           `json:"rule,omitempty"` // that is in a file now
+	App    string              `json:"app"`
+	Answer notifier.Answer     `json:"answer"`
+	Rule   *Rule               `json:"rule,omitempty"`  // that is in a file now
+	Items  []rules.Destination `json:"items,omitempty"` // of a summary
 }
+
+// QuestionWatch asks for a stream of questions.
+type QuestionWatch struct {
+	// Asks says that a person sees them: then a question is put even where
+	// there is no desktop and no terminal, and waits for question.answer.
+	Asks bool `json:"asks"`
+}
+
+// QuestionChange is what has become of a question: it was opened, changed, or
+// closed.
+type QuestionChange struct {
+	Question notifier.Question `json:"question"`
+	Closed   string            `json:"closed,omitempty"` // "", or one of the Closed constants
+	Answer   *notifier.Answer  `json:"answer,omitempty"` // that closed it
+}
+
+// Why a question was closed.
+const (
+	ClosedAnswered  = "answered"
+	ClosedTimeout   = MissedTimeout
+	ClosedDismissed = MissedDismissed
+	ClosedNobody    = MissedNobody // all whom it was put to have gone
+	ClosedGone      = "gone"       // no call waits for it any more
+)

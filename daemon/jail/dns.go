@@ -58,6 +58,16 @@ func (d *dns) of(a netip.Addr) (list []string, own int) {
 	return list, own
 }
 
+// aliases returns the names that lead to an address and that nobody asked for.
+func (d *dns) aliases(a netip.Addr) (list []string) {
+	for _, n := range d.known.Known(a, time.Now()) {
+		if n.Alias && n.Live {
+			list = append(list, n.Name)
+		}
+	}
+	return list
+}
+
 // toServer says whether a request is for a name server.
 func toServer(r *rules.Request) bool {
 	return r.Unix == "" && r.Op != rules.Listen && r.Addr.Port() == domain && (r.Proto == rules.UDP || r.Proto == rules.TCP)

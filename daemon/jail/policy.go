@@ -308,7 +308,8 @@ func (p *policy) named(f *force, r *rules.Request) rules.Destination {
 func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
 	pid, dest := c.PID(), p.named(f, r)
 	a, err := p.link.ask(ctx, notifier.Question{
-		Op: r.Op, Dest: dest, Wider: wider(dest), Addr: r.Addr.Addr(), Names: r.Names, Exe: c.Exe(), PID: pid, Command: commandOf(pid),
+		Op: r.Op, Dest: dest, Wider: wider(dest), Addr: r.Addr.Addr(), Exe: c.Exe(), PID: pid, Command: commandOf(pid),
+		Names: r.Names, Hosts: r.Names[:r.Own], Aliases: p.dns.aliases(r.Addr.Addr()),
 		Chain: chain(pid, p.link.s.keeper()),
 	})
 	var said *api.Error

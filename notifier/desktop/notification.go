@@ -10,6 +10,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/netjail/netjail/notifier"
+	"github.com/netjail/netjail/rules"
 )
 
 const (
@@ -45,10 +46,14 @@ type notification struct {
 }
 
 // buttons are the answers a notification offers. Only they fit into one.
-var buttons = []struct{ action, label string }{
-	{"allow-always", "Allow always"},
-	{"allow-once", "Allow once"},
-	{"deny-once", "Deny"},
+var buttons = []struct {
+	verdict rules.Verdict
+	life    rules.LifetimeKind
+	label   string
+}{
+	{rules.Allow, rules.Always, "Allow always"},
+	{rules.Allow, rules.Once, "Allow once"},
+	{rules.Deny, rules.Once, "Deny"},
 }
 
 // build makes the notification of a question. newKey gives the action keys.
@@ -82,7 +87,7 @@ func build(q notifier.Question, caps capabilities, now time.Time, newKey func() 
 
 func (n *notification) addButtons(q notifier.Question, newKey func() string) {
 	for _, b := range buttons {
-		c, ok := q.Choice(b.action)
+		c, ok := q.Choose(b.verdict, notifier.Host, rules.Lifetime{Kind: b.life})
 		if !ok {
 			continue
 		}
@@ -105,9 +110,7 @@ func timeout(deadline time.Time, caps capabilities, now time.Time) int32 {
 
 // dismissed is the answer of a person who closed the notification.
 func dismissed(q notifier.Question) notifier.Answer {
-	c, _ := q.Choice("deny-once")
-	c.Answer.By, c.Answer.Dismissed = "desktop (dismissed)", true
-	return c.Answer
+	return notifier.Answer{Dest: q.Dest, Through: q.Last(), By: "desktop (dismissed)", Dismissed: true}
 }
 
 // randomKey is an action key that nobody can guess.

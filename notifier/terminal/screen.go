@@ -90,13 +90,38 @@ func narrow(q notifier.Question, now time.Time) []string {
 	return allow
 }
 
+// offers are the answers that have a key.
+var offers = []offer{
+	{'a', rules.Allow, notifier.Host, rules.Lifetime{Kind: rules.Once}},
+	{'e', rules.Allow, notifier.Host, rules.Lifetime{Kind: rules.UntilExit}},
+	{'A', rules.Allow, notifier.Host, rules.Lifetime{Kind: rules.Always}},
+	{'d', rules.Deny, notifier.Host, rules.Lifetime{Kind: rules.Once}},
+	{'D', rules.Deny, notifier.Host, rules.Lifetime{Kind: rules.Always}},
+	{'w', rules.Allow, notifier.Domain, rules.Lifetime{Kind: rules.Always}},
+}
+
+type offer struct {
+	key     byte
+	verdict rules.Verdict
+	scope   notifier.Scope
+	life    rules.Lifetime
+}
+
+func (o offer) choice(q notifier.Question) (notifier.Choice, bool) {
+	return q.Choose(o.verdict, o.scope, o.life)
+}
+
 // keyed returns the labels of the choices with their keys, those that allow
 // and those that deny, the one that lasts last. Behind the latter is more room,
 // where the one about a whole domain goes.
 func keyed(q notifier.Question) (allow, deny []string) {
-	for _, c := range q.Choices() {
-		label := "[" + string(c.Key) + "] " + c.Label
-		if c.Answer.Verdict == rules.Allow && c.Answer.Dest == q.Dest {
+	for _, o := range offers {
+		c, ok := o.choice(q)
+		if !ok {
+			continue
+		}
+		label := "[" + string(o.key) + "] " + c.Label
+		if c.Answer.Verdict == rules.Allow && c.Scope == notifier.Host {
 			allow = append(allow, label)
 		} else {
 			deny = append(deny, label)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netjail/netjail/notifier"
+	"github.com/netjail/netjail/rules"
 )
 
 // session is the turn of one question.
@@ -63,7 +64,10 @@ func (s *session) run(ctx context.Context) (notifier.Answer, error) {
 		}
 		if c, found := choose(s.q, key); found {
 			c.Answer.By = "terminal"
-			s.leave(string(c.Key), c.Answer.Done())
+			if key == keyEOF {
+				key = 'd'
+			}
+			s.leave(string(key), c.Answer.Done())
 			return c.Answer, nil
 		}
 	}
@@ -72,11 +76,11 @@ func (s *session) run(ctx context.Context) (notifier.Answer, error) {
 // choose is the choice of a key. The end of input denies once.
 func choose(q notifier.Question, key byte) (notifier.Choice, bool) {
 	if key == keyEOF {
-		return q.Choice("deny-once")
+		return q.Choose(rules.Deny, notifier.Host, rules.Lifetime{})
 	}
-	for _, c := range q.Choices() {
-		if c.Key == rune(key) {
-			return c, true
+	for _, o := range offers {
+		if o.key == key {
+			return o.choice(q)
 		}
 	}
 	return notifier.Choice{}, false

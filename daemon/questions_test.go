@@ -231,7 +231,7 @@ func TestMissedTimeout(t *testing.T) {
 	for _, life := range []string{"once", "exit"} {
 		_, err := d.do(api.OpQuestionAnswer, answerTo(former[0], "allow", life, false))
 		wantCode(t, life, err, api.CodeInvalid)
-		if e, ok := errors.AsType[*api.Error](err); !ok || e.Hint != "netjail pending allow "+list.Missed[0].ID+" --for always" {
+		if e, ok := errors.AsType[*api.Error](err); !ok || e.Hint != "netjail answer "+list.Missed[0].ID+" allow always" {
 			t.Errorf("%s: error %#v", life, err)
 		}
 	}
