@@ -129,6 +129,7 @@ type server struct {
 	lists   *blocklists
 	queue   *notifier.Queue
 	missed  missed
+	history history
 	buses   buses
 	origin  *origin.Finder
 	started time.Time
@@ -149,7 +150,7 @@ func newServer(cfg Config) *server {
 		origin: origin.New(origin.Config{}),
 		conns:  make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}), frontEnds: make(map[*frontEnd]bool),
 	}
-	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.missed.record})
+	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.miss, Answered: s.history.answered})
 	s.buses.log = cfg.Log
 	if err := s.store.load(); err != nil {
 		s.log.Error("load rules", "error", err)
@@ -191,6 +192,12 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		return nil
 	}
 	return fmt.Errorf("accept: %w", err)
+}
+
+// miss takes note of a question that nobody decided.
+func (s *server) miss(q notifier.Question, why error) {
+	s.missed.record(q, why)
+	s.history.missed(q, why)
 }
 
 // retire ends a daemon that has been idle, unless it keeps questions that

@@ -32,20 +32,17 @@ type missed struct {
 }
 
 // missedQuestion has every id that people may have seen of it.
-type missedQuestion struct {
-	api.Missed
-	former []string
-}
+type missedQuestion struct{ api.Missed }
 
 func (q *missedQuestion) called(id string) bool {
-	return q.ID == id || slices.Contains(q.former, id)
+	return q.ID == id || slices.Contains(q.Ids, id)
 }
 
 func (q *missedQuestion) about(app string, d rules.Destination) bool {
 	return q.App == app && q.Dest.Equal(d)
 }
 
-// record takes note of a question, as notifier.Config.Missed.
+// record takes note of a question.
 func (m *missed) record(q notifier.Question, why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,12 +57,12 @@ func (m *missed) record(q notifier.Question, why error) {
 		old := m.list[i]
 		m.list = slices.Delete(m.list, i, i+1)
 		next.Calls += old.Calls
-		next.First, next.former = old.First, old.former
+		next.First, next.Ids = old.First, old.Ids
 		if next.ID == "" {
 			next.ID = old.ID
 		} else {
-			next.former = slices.Insert(next.former, 0, old.ID)
-			next.former = next.former[:min(len(next.former), maxFormer)]
+			next.Ids = slices.Insert(slices.Clone(next.Ids), 0, old.ID)
+			next.Ids = next.Ids[:min(len(next.Ids), maxFormer)]
 		}
 	}
 	if next.ID == "" {

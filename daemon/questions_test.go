@@ -223,7 +223,7 @@ func TestMissedTimeout(t *testing.T) {
 		t.Errorf("the list tells %s, %v", text, err)
 	}
 	d.missed.mu.Lock()
-	former := d.missed.list[0].former
+	former := d.missed.list[0].Ids
 	d.missed.mu.Unlock()
 	if len(former) != 1 || former[0] == list.Missed[0].ID {
 		t.Fatalf("former ids %q of %s", former, list.Missed[0].ID)
@@ -364,8 +364,8 @@ func TestMissedBounded(t *testing.T) {
 	for i := range 3 * maxFormer {
 		m.record(notifier.Question{ID: fmt.Sprintf("again%d", i), App: "curl", Dest: all[0].Dest}, notifier.ErrTimeout)
 	}
-	if all = m.all(); len(all) != maxMissed || len(all[maxMissed-1].former) != maxFormer {
-		t.Errorf("%d kept, the last with %d ids", len(all), len(all[maxMissed-1].former))
+	if all = m.all(); len(all) != maxMissed || len(all[maxMissed-1].Ids) != maxFormer {
+		t.Errorf("%d kept, the last with %d ids", len(all), len(all[maxMissed-1].Ids))
 	}
 }
 

@@ -145,7 +145,7 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return nil, errOnlyJail(m.Op)
 	}
 	switch m.Op {
-	case api.OpAsk, api.OpTerminal, api.OpSucceed:
+	case api.OpAsk, api.OpTerminal, api.OpSucceed, api.OpReport:
 		if j == nil {
 			return nil, &api.Error{Text: m.Op + ": not a supervisor", Code: api.CodeRefused}
 		}
@@ -154,6 +154,8 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 			return nil, j.terminalAnswer(m)
 		case api.OpSucceed:
 			return nil, s.succeed(j, m)
+		case api.OpReport:
+			return nil, s.report(j, m)
 		}
 		return s.ask(ctx, j, m)
 	case api.OpRulesList:
@@ -170,6 +172,8 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return api.RuleList{Rules: api.FromRules(s.store.all())}, nil
 	case api.OpStatus:
 		return s.status(), nil
+	case api.OpHistory:
+		return s.history.all(), nil
 	case api.OpQuestionList, api.OpQuestionAnswer, api.OpQuestionClear:
 		return s.question(m)
 	case api.OpBlocklistAdd, api.OpBlocklistRemove, api.OpBlocklistUpdate, api.OpBlocklistList, api.OpBlocklistTest:

@@ -223,6 +223,9 @@ func (q *Queue) settleLocked(e *entry, a Answer, err error) {
 	} else {
 		delete(q.open, e.key)
 		q.missLocked(e)
+		if err == nil && !a.Dismissed {
+			q.cfg.Answered(e.snapshotLocked(), a)
+		}
 	}
 	e.cancel(cmp.Or(err, ErrAnswered))
 	close(e.done)

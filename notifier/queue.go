@@ -39,6 +39,10 @@ type Config struct {
 	// ErrNobody or ErrFull. One that was never open, as with the last two, has
 	// no ID. It must not block and must not call the queue. nil: nobody is told.
 	Missed func(q Question, why error)
+
+	// Answered is told of each question that a person decided, as Missed is. A
+	// summary is none of them, its questions are. nil: nobody is told.
+	Answered func(q Question, a Answer)
 }
 
 // Queue holds the open questions. It is safe for concurrent use.
@@ -76,6 +80,9 @@ func NewQueue(cfg Config) *Queue {
 	}
 	if cfg.Missed == nil {
 		cfg.Missed = func(Question, error) {}
+	}
+	if cfg.Answered == nil {
+		cfg.Answered = func(Question, Answer) {}
 	}
 	return &Queue{
 		cfg: cfg, open: make(map[key]*entry), summaries: make(map[string]*entry),

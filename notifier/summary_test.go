@@ -47,7 +47,8 @@ func TestStorm(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := NewQueue(Config{})
+				answered := 0
+				q := NewQueue(Config{Answered: func(Question, Answer) { answered++ }})
 				defer q.Close()
 				p := newFake()
 				other := ask(t.Context(), q, question(t, "curl", "tcp://h09.example:443"), p)
@@ -74,6 +75,9 @@ func TestStorm(t *testing.T) {
 					}
 				}
 				synctest.Wait()
+				if told := 12; c.want.Dismissed && answered != 0 || !c.want.Dismissed && answered != told {
+					t.Errorf("told of %d answers", answered)
+				}
 				if s = summaries(q); len(s) != 1 || len(s[0].Items) != 1 || s[0].Items[0].Dest != dest(t, "tcp://late.example:443") {
 					t.Errorf("what came after the list was seen: got %+v, want one summary of it", s)
 				}

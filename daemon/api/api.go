@@ -29,12 +29,14 @@ const (
 	OpAsk         = "jail.ask"      // notifier.Question -> notifier.Answer, when it is answered
 	OpSucceed     = "jail.succeed"  // int, the process id that will supervise the jail -> nothing
 	OpTerminal    = "jail.terminal" // TerminalAnswer -> nothing
+	OpReport      = "jail.report"   // Refusal -> nothing
 	OpCancel      = "cancel"        // uint64, the number of a request that needs no reply any more -> no reply
 	OpRulesList   = "rules.list"    // RuleFilter -> RuleList
 	OpRulesAdd    = "rules.add"     // Rule -> Rule
 	OpRulesRemove = "rules.remove"  // RuleFilter -> RuleList, what was removed
 	OpReload      = "rules.reload"  // nothing -> RuleList
 	OpStatus      = "status"        // nothing -> Status
+	OpHistory     = "history.list"  // nothing -> History
 
 	OpQuestionList   = "question.list"   // nothing -> Questions
 	OpQuestionAnswer = "question.answer" // QuestionAnswer -> QuestionDecided

@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/netjail/netjail/notifier"
@@ -14,10 +16,36 @@ type Questions struct {
 	Missed []Missed            `json:"missed"` // those denied for want of an answer, the latest last
 }
 
+// Find returns the questions whose id begins so; ok says that there is one, or
+// one that has just this id.
+func (l *Questions) Find(id string) (found []notifier.Question, ok bool) {
+	if id == "" {
+		return nil, false
+	}
+	all := slices.Clone(l.Open)
+	for i := range l.Missed {
+		m := &l.Missed[i]
+		if slices.Contains(m.Ids, id) {
+			return []notifier.Question{m.Question()}, true
+		}
+		all = append(all, m.Question())
+	}
+	for _, q := range all {
+		if q.ID == id {
+			return []notifier.Question{q}, true
+		}
+		if strings.HasPrefix(q.ID, id) {
+			found = append(found, q)
+		}
+	}
+	return found, len(found) == 1
+}
+
 // Missed is a question that nobody decided in time, as often as it was asked.
 // It says nothing of the program's arguments, which may be secret.
 type Missed struct {
 	ID    string            `json:"id"`
+	Ids   []string          `json:"ids,omitempty"` // that it had when it was missed before
 	App   string            `json:"app"`
 	Exe   string            `json:"exe,omitempty"`
 	Op    rules.Op          `json:"op"`
@@ -90,3 +118,37 @@ const (
 	ClosedNobody    = MissedNobody // all whom it was put to have gone
 	ClosedGone      = "gone"       // no call waits for it any more
 )
+
+// History is what was decided since the daemon was started, the latest last.
+type History struct {
+	Events []HistoryEvent `json:"events"`
+}
+
+// HistoryEvent is one decision.
+type HistoryEvent struct {
+	Time     time.Time         `json:"time"`
+	Kind     string            `json:"kind"` // one of the History constants
+	App      string            `json:"app"`
+	What     string            `json:"what"` // "connect", "send", "listen", "look up"
+	Dest     rules.Destination `json:"dest"`
+	Names    []string          `json:"names,omitempty"`
+	Verdict  rules.Verdict     `json:"verdict"`
+	About    rules.Destination `json:"about,omitzero"` // what was answered about, Dest or wider
+	Lifetime rules.Lifetime    `json:"lifetime"`       // of an answer
+	By       string            `json:"by,omitempty"`   // who answered
+	Why      string            `json:"why,omitempty"`  // of a refusal; of a missed question one of the Missed constants
+}
+
+// The kinds of events.
+const (
+	HistoryAnswer  = "answer"  // a person decided
+	HistoryMissed  = "missed"  // nobody did, so the call was denied
+	HistoryRefused = "refused" // a rule, a blocklist or the lack of anybody to ask did
+)
+
+// Refusal is what a supervisor refused without asking.
+type Refusal struct {
+	What string            `json:"what"` // as in HistoryEvent
+	Dest rules.Destination `json:"dest"`
+	Why  string            `json:"why"`
+}

@@ -190,7 +190,7 @@ func (p *policy) askTunnel(ctx context.Context, q names.Query) names.Decision {
 	if err == nil && a.Verdict == rules.Allow {
 		return names.Forward
 	}
-	p.reportLookup(ctx, dest, refusal{why: why})
+	p.reportLookup(ctx, dest, refusal{why: why, asked: true})
 	return names.Refuse
 }
 

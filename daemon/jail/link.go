@@ -165,14 +165,21 @@ func (l *link) succeed(pid int) error {
 }
 
 // answer tells the daemon what was answered on the terminal.
-func (l *link) answer(a api.TerminalAnswer) {
+func (l *link) answer(a api.TerminalAnswer) { l.tell(api.OpTerminal, a, 5*time.Second) }
+
+// report tells the daemon what was refused without a question.
+func (l *link) report(r api.Refusal) { l.tell(api.OpReport, r, time.Second) }
+
+// tell tells the daemon, if it is there, something that needs no answer: too
+// late is no error.
+func (l *link) tell(op string, v any, timeout time.Duration) {
 	l.mu.Lock()
 	c := l.client
 	l.mu.Unlock()
 	if c != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
-		_ = c.Call(ctx, api.OpTerminal, a, nil) // too late is no error
+		_ = c.Call(ctx, op, v, nil)
 	}
 }
 

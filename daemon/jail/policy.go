@@ -174,6 +174,7 @@ type refusal struct {
 	why    string
 	by     *rules.Rule // nil: no rule
 	silent bool        // nobody is told
+	asked  bool        // there was a question, which the daemon knows of
 }
 
 // decide answers Wait where people have to be asked.
@@ -315,11 +316,11 @@ func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.
 	var said *api.Error
 	switch {
 	case errors.As(err, &said) && said.Code == api.CodeNobody:
-		return interpose.Deny, refusal{why: "nobody has decided, and there is no terminal and no desktop to ask on (netjail pending lists it)"}
+		return interpose.Deny, refusal{why: "nobody has decided, and there is no terminal and no desktop to ask on (netjail pending lists it)", asked: true}
 	case err != nil:
-		return interpose.Deny, refusal{why: err.Error()}
+		return interpose.Deny, refusal{why: err.Error(), asked: true}
 	case a.Verdict != rules.Allow:
-		return interpose.Deny, refusal{why: "answered by " + notifier.Clean(a.By, 40)}
+		return interpose.Deny, refusal{why: "answered by " + notifier.Clean(a.By, 40), asked: true}
 	}
 	return interpose.Allow, refusal{}
 }
@@ -517,6 +518,9 @@ func (p *policy) report(ctx context.Context, what string, dest rules.Destination
 		p.cfg.App, what, dest, reason, allowCommand(p.cfg.App, why.by, dest))
 	if last {
 		text += " (further refusals are not shown)"
+	}
+	if !why.asked {
+		p.reports.saying.Go(func() { p.link.report(api.Refusal{What: what, Dest: dest, Why: reason}) })
 	}
 	written := make(chan struct{})
 	p.reports.saying.Go(func() {

@@ -36,7 +36,8 @@ Usage:
   netjail [flags] [--] COMMAND [ARG...]  run COMMAND, ask about new destinations
   netjail rules list|add|remove|check|reload
   netjail blocklist add|list|remove|update|test
-  netjail pending [allow|deny ID|clear]  what was asked and not answered yet
+  netjail pending                        what was asked and not answered yet
+  netjail answer ID allow|deny WORD...   answer it
   netjail status                         what runs, what is asked
 
 Flags of a run:
@@ -94,7 +95,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetHelpTemplate(usage)
-	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.blocklistCommand(), a.pendingCommand(), a.statusCommand(), a.daemonCommand())
+	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.blocklistCommand(), a.pendingCommand(), a.answerCommand(), a.statusCommand(), a.daemonCommand())
 	for _, c := range root.Commands() {
 		c.SetHelpTemplate(subHelp)
 	}

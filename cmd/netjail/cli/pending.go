@@ -19,8 +19,9 @@ func (a *app) pendingCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "pending",
-		Short: "Show and answer open questions, and those that nobody answered",
-		Long: `Show and answer open questions, and those that nobody answered.
+		Short: "Show open questions, and those that nobody answered",
+		Long: `Show open questions, and those that nobody answered: netjail answer decides
+them, from any terminal.
 
 A question is open while a call waits for its answer, and missed when it was
 not answered in time, closed, or when there was nobody to ask. Missed ones are
@@ -44,7 +45,7 @@ stays an hour for them.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.AddCommand(a.pendingAnswer(rules.Allow, "Allow"), a.pendingAnswer(rules.Deny, "Deny"), a.pendingClear())
+	c.AddCommand(a.pendingClear())
 	return c
 }
 
@@ -68,17 +69,25 @@ func (a *app) askRunning(op string, args, reply any) (running bool, err error) {
 
 func (a *app) showQuestions(list *api.Questions, now time.Time) {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATE\tAPP\tWHAT\tDESTINATION\tWIDER\tCALLS\tNAMES")
+	fmt.Fprintln(w, "ID\tSTATE\tAPP\tWHAT\tDESTINATION\tDOMAIN\tCALLS\tNAMES")
+	row := func(q *notifier.Question, state string, calls int) {
+		what, dest := q.Op.String(), q.Dest.String()
+		if q.Summary() {
+			what, dest = "summary", fmt.Sprintf("all %d of the same", len(q.Items))
+		}
+		domain, _ := q.Reach(notifier.Domain)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
+			q.ID, state, q.AppName(), what, dest, orNone(domain), calls, someNames(q.Names))
+	}
 	for i := range list.Open {
 		q := &list.Open[i]
 		left := max(0, q.Deadline.Sub(now).Round(time.Second))
-		fmt.Fprintf(w, "%s\topen, %d s left\t%s\t%s\t%s\t%s\t%d\t%s\n",
-			q.ID, int(left.Seconds()), q.AppName(), q.Op, q.Dest, orNone(q.Wider), q.Waiting, someNames(q.Names))
+		row(q, fmt.Sprintf("open, %d s left", int(left.Seconds())), q.Waiting)
 	}
 	for i := range list.Missed {
 		m := &list.Missed[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
-			m.ID, missedWhen(m, now), notifier.Clean(m.App, 32), m.Op, m.Dest, orNone(m.Wider), m.Calls, someNames(m.Names))
+		q := m.Question()
+		row(&q, missedWhen(m, now), m.Calls)
 	}
 	_ = w.Flush()
 }
@@ -118,38 +127,6 @@ func someNames(list []string) string {
 		some = append(some, fmt.Sprintf("and %d more", len(list)-most))
 	}
 	return strings.Join(some, ", ")
-}
-
-func (a *app) pendingAnswer(v rules.Verdict, short string) *cobra.Command {
-	var life string
-	var wider bool
-	c := &cobra.Command{
-		Use:   v.String() + " ID",
-		Short: short + " what a question asks",
-		Example: fmt.Sprintf("  netjail pending %[1]v 1a2b3c4d\n  netjail pending %[1]v 1a2b3c4d --for 7d --wider\n\n"+
-			"A missed question takes --for with a time or \"always\": its calls have failed.", v),
-		Args: hinting(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error {
-			l, err := rules.ParseLifetime(life)
-			if err != nil {
-				return fmt.Errorf("--for: %w", err)
-			}
-			var done api.QuestionDecided
-			running, err := a.askRunning(api.OpQuestionAnswer, api.QuestionAnswer{ID: args[0], Verdict: v, Lifetime: l, Wider: wider}, &done)
-			var said *api.Error
-			switch {
-			case err == nil && !running, errors.As(err, &said) && said.Code == api.CodeNotFound:
-				return failed{hint(fmt.Errorf("no question %s", args[0]), "netjail pending"), exitNo}
-			case err != nil:
-				return err
-			}
-			fmt.Fprintf(a.out, "%s, %s: %s\n", done.App, done.Answer.Dest, done.Answer.Done())
-			return nil
-		},
-	}
-	c.Flags().StringVar(&life, "for", "once", "how long: once, exit, 30m, 7d, always")
-	c.Flags().BoolVar(&wider, "wider", false, "the whole domain that is listed as WIDER")
-	return c
 }
 
 func (a *app) pendingClear() *cobra.Command {

@@ -60,9 +60,9 @@ func TestPendingOpen(t *testing.T) {
 		rule string
 	}{
 		{"allow", []string{"allow"}, 0, "allowed once, no rule written", ""},
-		{"allow until exit", []string{"allow", "--for", "exit"}, 0, "allowed until the app exits", ""},
-		{"allow always", []string{"allow", "--for", "always"}, 0, "allowed always, rule written", "allow"},
-		{"deny for a week", []string{"deny", "--for", "7d"}, 7, "denied for 7d", "deny"},
+		{"allow until exit", []string{"allow", "exit"}, 0, "allowed until the app exits", ""},
+		{"allow always", []string{"allow", "always"}, 0, "allowed always, rule written", "allow"},
+		{"deny for a week", []string{"deny", "7d"}, 7, "denied for 7d", "deny"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := e2etest.NewHome(t)
@@ -76,7 +76,7 @@ func TestPendingOpen(t *testing.T) {
 				t.Fatalf("pending: %+v, want one open", p)
 			}
 			wantSaid(t, "the list", h.Run("pending"), fmt.Sprintf("  connect  tcp://127.0.0.1:%d  ", srv.Port()))
-			wantSaid(t, "the answer", h.Run(append([]string{"pending", tt.args[0], p.Open[0].ID}, tt.args[1:]...)...), tt.says)
+			wantSaid(t, "the answer", h.Run(append([]string{"answer", p.Open[0].ID}, tt.args...)...), tt.says)
 			var rules []string
 			if tt.rule != "" {
 				rules = []string{fmt.Sprintf("%s tcp://127.0.0.1:%d", tt.rule, srv.Port())}
@@ -92,7 +92,7 @@ func TestPendingOpen(t *testing.T) {
 				s.wait("(^|> )hello$") // the program may be quicker than the prompt
 			}
 			srv.wantReached(t, "after the answer", reached)
-			wantResult(t, "a second answer", h.Run("pending", "allow", p.Open[0].ID), 1, "no question "+p.Open[0].ID)
+			wantResult(t, "a second answer", h.Run("answer", p.Open[0].ID, "allow"), 1, "no question "+p.Open[0].ID)
 			if p := pendingOf(t, h); len(p.Open)+len(p.Missed) != 0 {
 				t.Errorf("pending: %+v, want none", p)
 			}
@@ -113,9 +113,9 @@ func TestPendingMissed(t *testing.T) {
 	s.ended("first", 7)
 	srv.wantReached(t, "after the timeout", 0)
 	id := wantMissed(t, h, "timeout")
-	wantResult(t, "an answer for once", h.Run("pending", "allow", id), 2, "netjail: hint: netjail pending allow "+id+" --for always")
+	wantResult(t, "an answer for once", h.Run("answer", id, "allow"), 2, "netjail: hint: netjail answer "+id+" allow always")
 	wantRules(t, h)
-	wantSaid(t, "an answer for ever", h.Run("pending", "allow", id, "--for", "always"), "allowed always, rule written")
+	wantSaid(t, "an answer for ever", h.Run("answer", id, "allow", "always"), "allowed always, rule written")
 	wantRules(t, h, fmt.Sprintf("allow tcp://127.0.0.1:%d", srv.Port()))
 	if p := pendingOf(t, h); len(p.Missed) != 0 {
 		t.Errorf("pending: %+v, want none", p)
@@ -136,7 +136,7 @@ func TestPendingNobody(t *testing.T) {
 	srv := listen(t)
 	wantResult(t, "the first run", h.Run("curl", "-s", srv.url()), 7, "there is no terminal and no desktop to ask on (netjail pending lists it)")
 	id := wantMissed(t, h, "nobody")
-	wantSaid(t, "the answer", h.Run("pending", "allow", id, "--for", "1h"), "allowed for 1h")
+	wantSaid(t, "the answer", h.Run("answer", id, "allow", "1h"), "allowed for 1h")
 	r := h.Run("curl", "-s", srv.url())
 	wantResult(t, "the second run", r, 0)
 	if r.Stderr != "" {
@@ -158,6 +158,8 @@ func TestPendingFromJail(t *testing.T) {
 		"question.list":   `{}`,
 		"question.answer": `{"id":"` + id + `","verdict":"allow","lifetime":"always"}`,
 		"question.clear":  `{}`,
+		"question.watch":  `{"asks":true}`,
+		"history.list":    `{}`,
 	} {
 		talk := strings.Replace(talkToDaemon, `"op":"status"}`, `"op":"`+op+`","data":`+data+`}`, 1)
 		r := h.Run("python3", "-c", talk, socket(h))
@@ -165,7 +167,7 @@ func TestPendingFromJail(t *testing.T) {
 			t.Errorf("%s in a jail: %+v", op, r)
 		}
 	}
-	r := h.Run("--as", "nested", "sh", "-c", e2etest.Bin(t)+" pending; "+e2etest.Bin(t)+" pending allow "+id+" --for always")
+	r := h.Run("--as", "nested", "sh", "-c", e2etest.Bin(t)+" pending; "+e2etest.Bin(t)+" answer "+id+" allow always")
 	if r.Code != 2 || strings.Contains(r.Stdout, id) {
 		t.Errorf("in a jail: %+v", r)
 	}
