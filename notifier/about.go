@@ -1,6 +1,9 @@
 package notifier
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // How much of what is known about a program is shown.
 const (
@@ -17,6 +20,10 @@ type About struct {
 	Icon    string `json:"icon,omitempty"`    // of the app: a name in an icon theme, or a file: URI
 	Package string `json:"package,omitempty"` // of the distribution, if that is the origin of Exe
 	Origin  Origin `json:"origin,omitempty"`
+
+	// Changed is when a person last allowed something to the executable, if it
+	// was another one then.
+	Changed time.Time `json:"changed,omitzero"`
 }
 
 // Origin says where an executable is from; "" that nobody knows.
@@ -45,10 +52,13 @@ func (a About) from() string {
 	return ""
 }
 
-// Background says where the executable is from and which programs started it,
-// or "" when there is nothing to say.
+// Background says whether the executable has changed, where it is from and which
+// programs started it, or "" when there is nothing to say.
 func (q Question) Background() string {
 	var parts []string
+	if !q.Changed.IsZero() {
+		parts = append(parts, "changed since you last allowed it on "+q.Changed.Local().Format(time.DateOnly))
+	}
 	if origin := q.About.from(); origin != "" {
 		parts = append(parts, origin)
 	}

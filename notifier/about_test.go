@@ -1,8 +1,10 @@
 package notifier
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestBackground(t *testing.T) {
@@ -28,6 +30,50 @@ func TestBackground(t *testing.T) {
 		q := Question{App: "app", About: c.about, Chain: c.chain}
 		if got := q.Background(); got != c.want {
 			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestChanged shows the day of the person's own clock.
+func TestChanged(t *testing.T) {
+	zone := time.Local
+	defer func() { time.Local = zone }()
+	last := time.Date(2026, 11, 3, 23, 30, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		hours int
+		want  string
+	}{
+		"London": {0, "changed since you last allowed it on 2026-11-03"},
+		"Paris":  {1, "changed since you last allowed it on 2026-11-04"},
+	} {
+		time.Local = time.FixedZone(name, c.hours*3600)
+		q := Question{App: "app", About: About{Changed: last}}
+		if got := q.Background(); got != c.want {
+			t.Errorf("%s:\n got %q\nwant %q", name, got, c.want)
+		}
+		q.Package, q.Origin, q.Chain = "curl", FromPackage, []string{"sh", "curl"}
+		if got, want := q.Background(), c.want+" · package curl · sh > curl"; got != want {
+			t.Errorf("%s, first of all:\n got %q\nwant %q", name, got, want)
+		}
+	}
+}
+
+// TestAboutJSON: a question crosses sockets, and says nothing of a change if
+// there is none.
+func TestAboutJSON(t *testing.T) {
+	last := time.Date(2026, 11, 3, 23, 30, 0, 0, time.UTC)
+	for want, about := range map[string]About{
+		`{}`:                                 {},
+		`{"changed":"2026-11-03T23:30:00Z"}`: {Changed: last},
+		`{"package":"curl","origin":"package","changed":"2026-11-03T23:30:00Z"}`: {Package: "curl", Origin: FromPackage, Changed: last},
+	} {
+		data, err := json.Marshal(about)
+		if err != nil || string(data) != want {
+			t.Errorf("got %s, %v, want %s", data, err, want)
+		}
+		var got About
+		if err := json.Unmarshal(data, &got); err != nil || got != about {
+			t.Errorf("back: got %+v, %v, want %+v", got, err, about)
 		}
 	}
 }

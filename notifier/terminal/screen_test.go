@@ -103,6 +103,26 @@ netjail: npm (Node packages)
 	}
 }
 
+// TestRenderChanged: that the program has changed comes first, and is what is
+// left of the line on a narrow screen.
+func TestRenderChanged(t *testing.T) {
+	now := time.Now()
+	q := testQuestion()
+	q.Deadline = now.Add(time.Minute)
+	q.Changed = time.Date(2026, 11, 3, 12, 0, 0, 0, time.Local)
+	q.Package, q.Origin = "libcurl-and-all-its-friends", notifier.FromPackage
+	q.Chain = []string{"npm", "node", "dash", "curl"}
+	for width, want := range map[int]string{
+		80: "\n  changed since you last allowed it on 2026-11-03 · package libcurl-and-all-its…\n",
+		50: "\n  changed since you last allowed it on 2026-11-03…\n",
+		20: "\n  changed since you…\n",
+	} {
+		if got := render(q, width, false, now); !strings.Contains(got, want) {
+			t.Errorf("%d columns:\ngot %s\nwant it to have %s", width, got, want)
+		}
+	}
+}
+
 var escapes = regexp.MustCompile("\x1b\\[[0-9]*m")
 
 // TestRenderFits: at any width, with any text from a program, no line is too
@@ -114,6 +134,7 @@ func TestRenderFits(t *testing.T) {
 	q.Names = []string{strings.Repeat("n", 300), "b.example"}
 	q.Title, q.Package, q.Origin = q.Command, q.Command, notifier.FromPackage
 	q.Chain = []string{q.Command, q.Command, q.Command}
+	q.Changed = time.Now()
 	for width := range 200 {
 		got := render(q, width, true, time.Now())
 		plain := escapes.ReplaceAllString(got, "")
