@@ -25,6 +25,7 @@ import (
 
 	"github.com/netjail/netjail/daemon/api"
 	"github.com/netjail/netjail/daemon/origin"
+	"github.com/netjail/netjail/daemon/origin/journal"
 	"github.com/netjail/netjail/notifier"
 )
 
@@ -132,6 +133,7 @@ type server struct {
 	history history
 	buses   buses
 	origin  *origin.Finder
+	journal *journal.Journal
 	started time.Time
 	wg      sync.WaitGroup
 
@@ -147,8 +149,8 @@ func newServer(cfg Config) *server {
 		cfg: cfg, log: cfg.Log, started: time.Now(),
 		store:  newStore(cfg.ConfigDir),
 		lists:  newBlocklists(filepath.Join(filepath.Dir(cfg.ConfigDir), "blocklists"), filepath.Join(cfg.StateDir, "blocklist.db")),
-		origin: origin.New(origin.Config{}),
-		conns:  make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}), frontEnds: make(map[*frontEnd]bool),
+		origin: origin.New(origin.Config{}), journal: journal.New(filepath.Join(cfg.StateDir, "executables.json"), cfg.Log),
+		conns: make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}), frontEnds: make(map[*frontEnd]bool),
 	}
 	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.miss, Answered: s.history.answered})
 	s.buses.log = cfg.Log
@@ -187,6 +189,7 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	s.closeConns()
 	s.queue.Close()
 	s.wg.Wait()
+	s.journal.Close()
 	s.buses.close()
 	if errors.Is(err, net.ErrClosed) {
 		return nil

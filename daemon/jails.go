@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/origin/journal"
 	"github.com/netjail/netjail/notifier"
 	"github.com/netjail/netjail/notifier/desktop"
 	"github.com/netjail/netjail/rules"
@@ -145,8 +146,11 @@ func (s *server) ask(ctx context.Context, j *jail, m *api.Message) (any, error) 
 	}
 	q.App = j.reg.App
 	prompters := s.prompters(ctx, j)
+	var look *journal.Look
 	if len(prompters) > 0 {
-		s.describe(ctx, j, &q)
+		open, end := context.WithCancel(ctx)
+		defer end()
+		look = s.describe(open, j, &q)
 	}
 	a, err := s.queue.Ask(ctx, q, prompters)
 	if errors.Is(err, notifier.ErrNobody) {
@@ -154,6 +158,9 @@ func (s *server) ask(ctx context.Context, j *jail, m *api.Message) (any, error) 
 	}
 	if err != nil {
 		return nil, err
+	}
+	if a.Verdict == rules.Allow && !a.Dismissed {
+		look.Allowed(time.Now())
 	}
 	if !a.Dismissed {
 		s.missed.drop(func(m *missedQuestion) bool { return m.about(q.App, q.Dest) })
@@ -188,30 +195,61 @@ func (s *server) ask(ctx context.Context, j *jail, m *api.Message) (any, error) 
 const patience = 200 * time.Millisecond
 
 // describe fills in what is known about the program that a question is about.
-// What comes late is added to the open question.
-func (s *server) describe(ctx context.Context, j *jail, q *notifier.Question) {
+// What comes late is added to the open question. ctx ends with the question, and
+// so does the look at the program's executable; it is nil for a question that is
+// joined, because people see who asked first.
+func (s *server) describe(ctx context.Context, j *jail, q *notifier.Question) *journal.Look {
 	q.About = notifier.About{}
 	if s.queue.Asks(*q) {
-		return // it is joined at once, for it may be answered any moment
+		return nil // it is joined at once, for it may be answered any moment
 	}
-	found := s.origin.Find(ctx, q.Exe, q.PID, j.reg.Path)
+	look := s.journal.Look(ctx, q.App, q.Exe, q.PID)
+	known := s.learn(ctx, s.origin.Find(ctx, q.Exe, q.PID, j.reg.Path), look.Found)
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
-	select {
-	case q.About = <-found:
-		return
-	case <-ctx.Done():
-		return
-	case <-timeout.C:
-	}
-	late := *q
-	s.wg.Go(func() {
+	for {
 		select {
-		case late.About = <-found:
-			s.queue.Amend(late)
-		case <-ctx.Done():
+		case about, more := <-known:
+			if !more {
+				return look
+			}
+			q.About = about
+		case <-timeout.C:
+			late := *q
+			s.wg.Go(func() {
+				for late.About = range known {
+					s.queue.Amend(late)
+				}
+			})
+			return look
+		}
+	}
+}
+
+// learn joins what is found out about a program. Each value has all that is
+// known by then; after the last one, or at the end of ctx, the channel is closed.
+func (s *server) learn(ctx context.Context, from <-chan notifier.About, seen <-chan journal.Finding) <-chan notifier.About {
+	known := make(chan notifier.About, 2)
+	s.wg.Go(func() {
+		defer close(known)
+		var all notifier.About
+		for from != nil || seen != nil {
+			select {
+			case about := <-from:
+				about.Changed = all.Changed
+				all, from = about, nil
+			case f := <-seen:
+				if f.State == journal.Changed {
+					all.Changed = f.Allowed
+				}
+				seen = nil
+			case <-ctx.Done():
+				return
+			}
+			known <- all
 		}
 	})
+	return known
 }
 
 // prompters returns whom a jail's questions can be put to.

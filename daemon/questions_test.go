@@ -48,6 +48,7 @@ func newDesk(t *testing.T, timeout time.Duration) *desk {
 	t.Cleanup(func() {
 		s.queue.Close()
 		s.wg.Wait()
+		s.journal.Close()
 	})
 	return &desk{server: s, t: t, jail: j, lines: lines}
 }
