@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/netjail/netjail/contrib/e2e/e2etest"
 )
@@ -50,11 +51,12 @@ type status struct {
 		PID     int    `json:"pid"`
 		Waiting int    `json:"waiting"`
 
-		Title   string   `json:"title"`
-		Icon    string   `json:"icon"`
-		Package string   `json:"package"`
-		Origin  string   `json:"origin"`
-		Chain   []string `json:"chain"`
+		Title   string    `json:"title"`
+		Icon    string    `json:"icon"`
+		Package string    `json:"package"`
+		Origin  string    `json:"origin"`
+		Changed time.Time `json:"changed"`
+		Chain   []string  `json:"chain"`
 	} `json:"questions"`
 }
 
