@@ -52,8 +52,8 @@ type Queue struct {
 
 	mu        sync.Mutex
 	open      map[key]*entry
-	summaries map[string]*entry      // by app, of questions in open
-	recent    map[string][]time.Time // when an app opened its latest questions
+	summaries map[string]*entry    // by app, of questions in open
+	recent    map[string][]opening // the latest questions of an app
 	watches   map[*Watch]struct{}
 	closed    bool
 }
@@ -86,7 +86,7 @@ func NewQueue(cfg Config) *Queue {
 	}
 	return &Queue{
 		cfg: cfg, open: make(map[key]*entry), summaries: make(map[string]*entry),
-		recent: make(map[string][]time.Time), watches: make(map[*Watch]struct{}),
+		recent: make(map[string][]opening), watches: make(map[*Watch]struct{}),
 	}
 }
 

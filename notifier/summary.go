@@ -10,12 +10,18 @@ import (
 	"github.com/netjail/netjail/rules"
 )
 
-// A storm is an app that opens its fifth question within ten seconds. What it
-// asks from then on is put to people as one summary.
+// A storm is an app that asks about its fifth destination within ten seconds.
+// What it asks from then on is put to people as one summary.
 const (
 	stormSize   = 5
 	stormWithin = 10 * time.Second
 )
+
+// opening is when a question was opened, and about what.
+type opening struct {
+	at   time.Time
+	dest rules.Destination
+}
 
 // Item is one question in a summary.
 type Item struct {
@@ -73,8 +79,10 @@ func (q Question) wants() string {
 // of its app, if there is a storm. Else it is shown by itself.
 func (q *Queue) gatherLocked(e *entry) {
 	app, now := e.q.App, e.q.Opened
-	recent := slices.DeleteFunc(q.recent[app], func(t time.Time) bool { return now.Sub(t) >= stormWithin })
-	recent = append(recent, now)
+	recent := slices.DeleteFunc(q.recent[app], func(o opening) bool {
+		return now.Sub(o.at) >= stormWithin || o.dest == e.key.dest // to try again is no storm
+	})
+	recent = append(recent, opening{now, e.key.dest})
 	recent = recent[max(0, len(recent)-stormSize):]
 	q.recent[app] = recent
 	s := q.summaries[app]
