@@ -75,11 +75,15 @@ func TestWatch(t *testing.T) {
 	<-asker
 	asker.next(t)
 	second := d.ask(other)
-	opened := asker.next(t)
-	if opened.Question.Dest != other.Dest {
-		t.Errorf("told: %+v", opened)
+	about := func(s stream, closed bool) api.QuestionChange {
+		for {
+			if c := s.next(t); c.Question.Dest == other.Dest && (c.Closed != "") == closed {
+				return c
+			}
+		}
 	}
-	id := opened.Question.ID
+	id := about(asker, false).Question.ID
+	about(looker, false)
 	if _, err := d.do(api.OpQuestionAnswer, answerTo(id[:4], "allow", "exit", false)); err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +91,8 @@ func TestWatch(t *testing.T) {
 		t.Errorf("got %v", a.err)
 	}
 	for _, s := range []stream{looker, asker} {
-		for {
-			c := s.next(t)
-			if c.Question.ID == id && c.Closed != "" {
-				if c.Closed != api.ClosedAnswered || c.Answer == nil || c.Answer.Verdict != rules.Allow {
-					t.Errorf("closed: %+v", c)
-				}
-				break
-			}
+		if c := about(s, true); c.Question.ID != id || c.Closed != api.ClosedAnswered || c.Answer == nil || c.Answer.Verdict != rules.Allow {
+			t.Errorf("closed: %+v", c)
 		}
 	}
 	d.queue.Close()
