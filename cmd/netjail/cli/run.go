@@ -20,6 +20,7 @@ import (
 // runFlags are the flags of a run.
 type runFlags struct {
 	allow, deny []string
+	presets     []string
 	as          string
 	noPrompt    bool
 	timeout     string
@@ -49,6 +50,7 @@ func (a *app) runCommand() *cobra.Command {
 	flags.SetInterspersed(false) // what follows the command is the command's
 	flags.StringArrayVar(&f.allow, "allow", nil, "")
 	flags.StringArrayVar(&f.deny, "deny", nil, "")
+	flags.StringSliceVar(&f.presets, "preset", nil, "")
 	flags.StringVar(&f.as, "as", "", "")
 	flags.BoolVar(&f.noPrompt, "no-prompt", false, "")
 	flags.StringVar(&f.timeout, "timeout", "", "")
@@ -68,6 +70,9 @@ func (a *app) explicitRun() *cobra.Command {
 func (a *app) run(c *cobra.Command, f *runFlags, args []string) error {
 	cfg, err := f.config(args)
 	if err != nil {
+		return failed{err, jail.ExitFailure}
+	}
+	if err := a.addPresets(c.Context(), f.presets, &cfg); err != nil {
 		return failed{err, jail.ExitFailure}
 	}
 	if err := interpose.CloseOnExec(f.keep...); err != nil {
