@@ -28,6 +28,7 @@ type Config struct {
 	Path    string        `json:"path"`              // of the executable
 	Args    []string      `json:"args"`              // with the program's name as the first
 	Rules   []api.Rule    `json:"rules"`             // of this run only, from its flags
+	Project []api.Rule    `json:"project,omitempty"` // of the directory it runs in: no more than rules in files
 	Ask     bool          `json:"ask"`               // questions may be asked
 	Timeout time.Duration `json:"timeout,omitempty"` // ends the program; 0: never
 	Compat  bool          `json:"compat,omitempty"`  // 32-bit programs may run

@@ -26,7 +26,7 @@ import (
 // policy decides about calls by rules, and asks about what they leave open.
 type policy struct {
 	cfg  *Config
-	own  []rules.Rule // of this run's flags
+	own  []rules.Rule // of this run's flags, and of its directory
 	jail string
 	link *link
 	say  func(string)
@@ -86,6 +86,11 @@ func newPolicy(cfg *Config, jail string, say func(string)) (*policy, error) {
 	for i := range own {
 		own[i].Run = true
 	}
+	project, err := api.ToRules(cfg.Project)
+	if err != nil {
+		return nil, err
+	}
+	own = append(own, project...)
 	p := &policy{cfg: cfg, own: own, jail: jail, say: say, socket: api.SocketPath(cfg.Runtime)}
 	p.dns = newDNS(p)
 	return p, nil

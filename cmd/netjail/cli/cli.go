@@ -43,6 +43,7 @@ Usage:
 Flags of a run:
       --allow DEST     allow DEST for this run (repeatable, or a comma list)
       --deny DEST      deny DEST for this run
+      --rules FILE     take the rules of a file for this run
       --preset NAME    allow the hosts that npm, go, pip, cargo, apt or git is
                        configured to use here (netjail preset shows them)
       --as NAME        whose rules apply; default: the command's name
@@ -97,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetHelpTemplate(usage)
-	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.blocklistCommand(), a.pendingCommand(), a.answerCommand(), a.presetCommand(), a.statusCommand(), a.daemonCommand())
+	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.blocklistCommand(), a.pendingCommand(), a.answerCommand(), a.presetCommand(), a.trustCommand(), a.statusCommand(), a.daemonCommand())
 	for _, c := range root.Commands() {
 		c.SetHelpTemplate(subHelp)
 	}

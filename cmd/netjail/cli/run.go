@@ -21,6 +21,7 @@ import (
 type runFlags struct {
 	allow, deny []string
 	presets     []string
+	files       []string
 	as          string
 	noPrompt    bool
 	timeout     string
@@ -51,6 +52,7 @@ func (a *app) runCommand() *cobra.Command {
 	flags.StringArrayVar(&f.allow, "allow", nil, "")
 	flags.StringArrayVar(&f.deny, "deny", nil, "")
 	flags.StringSliceVar(&f.presets, "preset", nil, "")
+	flags.StringArrayVar(&f.files, "rules", nil, "")
 	flags.StringVar(&f.as, "as", "", "")
 	flags.BoolVar(&f.noPrompt, "no-prompt", false, "")
 	flags.StringVar(&f.timeout, "timeout", "", "")
@@ -72,8 +74,14 @@ func (a *app) run(c *cobra.Command, f *runFlags, args []string) error {
 	if err != nil {
 		return failed{err, jail.ExitFailure}
 	}
-	if err := a.addPresets(c.Context(), f.presets, &cfg); err != nil {
-		return failed{err, jail.ExitFailure}
+	for _, add := range []func() error{
+		func() error { return addFiles(f.files, &cfg) },
+		func() error { return a.addPresets(c.Context(), f.presets, &cfg) },
+		func() error { return a.addProject(&cfg) },
+	} {
+		if err := add(); err != nil {
+			return failed{err, jail.ExitFailure}
+		}
 	}
 	if err := interpose.CloseOnExec(f.keep...); err != nil {
 		return failed{err, jail.ExitFailure}
