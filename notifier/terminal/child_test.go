@@ -9,14 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/netjail/netjail/notifier"
-	"github.com/netjail/netjail/rules"
 )
 
 // childEnv makes the test binary the program on the terminal: the leader of a
@@ -79,8 +80,11 @@ func (f *front) do(word, arg string) {
 	switch word {
 	case "ask":
 		ctx, cancel := context.WithCancelCause(context.Background())
-		f.cancels[arg] = cancel
-		go f.ask(ctx, arg)
+		id, _, _ := strings.Cut(arg, " ")
+		f.cancels[id] = cancel
+		f.start(ctx, ask(arg))
+	case "update":
+		f.p.Update(ask(arg))
 	case "cancel":
 		f.cancels[arg](notifier.ErrAnswered)
 	case "suspend":
@@ -95,15 +99,53 @@ func (f *front) do(word, arg string) {
 	}
 }
 
-func (f *front) ask(ctx context.Context, id string) {
+// ask returns the question of a command: its id, and for another one than the
+// usual "named", or how many hosts a summary lists, and how many calls wait.
+func ask(arg string) notifier.Question {
+	words := append(strings.Fields(arg), "", "")
 	q := testQuestion()
-	q.ID = id
-	a, err := f.p.Ask(ctx, q)
-	if err != nil {
-		f.say("end %s: %v", id, err)
-		return
+	switch n, err := strconv.Atoi(words[1]); {
+	case words[1] == "named":
+		q = namedQuestion()
+	case err == nil:
+		q = summaryQuestion(n)
 	}
-	f.say("answer %s: %v %v %v by %s", id, a.Verdict, a.Lifetime, a.Dest, a.By)
+	if n, err := strconv.Atoi(words[2]); err == nil {
+		q.Waiting = n
+	}
+	q.ID = words[0]
+	return q
+}
+
+// start asks q, and returns when the prompter knows it.
+func (f *front) start(ctx context.Context, q notifier.Question) {
+	over := make(chan struct{})
+	go func() {
+		f.ask(ctx, q)
+		close(over)
+	}()
+	for known := false; !known; {
+		f.p.mu.Lock()
+		known = f.p.sessions[q.ID] != nil
+		f.p.mu.Unlock()
+		select {
+		case <-over:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func (f *front) ask(ctx context.Context, q notifier.Question) {
+	a, err := f.p.Ask(ctx, q)
+	switch {
+	case err != nil:
+		f.say("end %s: %v", q.ID, err)
+	case q.Summary():
+		f.say("answer %s: %v %v through %d review %v by %s", q.ID, a.Verdict, a.Lifetime, a.Through, a.Review, a.By)
+	default:
+		f.say("answer %s: %v %v %v by %s", q.ID, a.Verdict, a.Lifetime, a.Dest, a.By)
+	}
 }
 
 // background gives the terminal to another process group.
@@ -134,9 +176,5 @@ func setForeground(group int) (err error) {
 }
 
 func testQuestion() notifier.Question {
-	d, err := rules.ParseDestination("tcp://192.0.2.7:443")
-	if err != nil {
-		panic(err)
-	}
-	return notifier.Question{ID: "1", App: "curl", Exe: "/usr/bin/curl", PID: 1234, Command: "curl http://x", Dest: d, Waiting: 1}
+	return notifier.Question{ID: "1", App: "curl", Exe: "/usr/bin/curl", PID: 1234, Command: "curl http://x", Dest: mustParse("tcp://192.0.2.7:443"), Waiting: 1}
 }

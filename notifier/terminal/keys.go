@@ -1,5 +1,7 @@
 package terminal
 
+import "unicode/utf8"
+
 // keys tells single key strokes from what terminals and pastes send: an arrow
 // key ends in a letter too.
 type keys struct {
@@ -24,9 +26,10 @@ const (
 )
 
 // stroke reads one burst, the bytes that came without a pause, and returns its
-// key. Only a key that came alone counts, at most followed by Enter.
+// key: of a letter beyond ASCII the first byte, of nothing but Enter that. Only
+// a key that came alone counts, at most followed by Enter.
 func (k *keys) stroke(burst []byte) (key byte, ok bool) {
-	plain := 0
+	var text []byte
 	alone := k.state == ground && !k.paste
 	for _, c := range burst {
 		if !k.plain(c) {
@@ -34,11 +37,14 @@ func (k *keys) stroke(burst []byte) (key byte, ok bool) {
 			continue
 		}
 		if c != '\r' && c != '\n' {
-			key = c
-			plain++
+			text = append(text, c)
 		}
 	}
-	return key, alone && plain == 1
+	if len(text) == 0 {
+		return keyEnter, alone && len(burst) > 0
+	}
+	_, size := utf8.DecodeRune(text)
+	return text[0], alone && size == len(text)
 }
 
 // plain reports whether c stands for itself.

@@ -141,6 +141,13 @@ func (p *pty) expect(text string) string {
 	}
 }
 
+// all is what the screen has ever shown.
+func (p *pty) all() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.screen.String()
+}
+
 // rest is what the screen shows after what was expected before.
 func (p *pty) rest() string {
 	p.mu.Lock()
@@ -211,6 +218,14 @@ func (p *pty) modes() unix.Termios {
 func (p *pty) setModes(m unix.Termios) {
 	p.t.Helper()
 	if err := unix.IoctlSetTermios(p.fd, unix.TCSETS, &m); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// resize gives the terminal another size, as its window would.
+func (p *pty) resize(width, height uint16) {
+	p.t.Helper()
+	if err := unix.IoctlSetWinsize(p.fd, unix.TIOCSWINSZ, &unix.Winsize{Col: width, Row: height}); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -9,213 +9,181 @@ import (
 )
 
 const (
-	defaultWidth = 80
-	minWidth     = 20
+	minWidth  = 20
+	minHeight = 6
 
 	bold  = "\x1b[1m"
 	reset = "\x1b[0m"
 
 	cursor = "> "
+
+	help = "a key answers; nothing is answered by Enter, which shows the question again"
 )
 
-// render draws a question for a terminal of that many columns. The cursor's
-// line comes below it.
-func render(q notifier.Question, width int, color bool, now time.Time) string {
-	width = max(width, minWidth)
+// view is how a question is looked at.
+type view struct {
+	size
+	color bool
+	scope notifier.Scope // that the keys are about
+	help  bool
+	now   time.Time
+}
+
+// render draws a question. The cursor's line comes below it.
+func (v view) render(q notifier.Question) string {
+	v.width, v.height = max(v.width, minWidth), max(v.height, minHeight)
+	head := wrap("netjail: "+q.Headline(), v.width)
+	lines := v.question(q)
+	if q.Summary() {
+		lines = v.summary(q, len(head))
+	}
 	var b strings.Builder
 	b.WriteString("\n")
-	for _, line := range wrap("netjail: "+q.Headline(), width) {
-		if color {
+	for _, line := range head {
+		if v.color {
 			line = bold + line + reset
 		}
 		b.WriteString(line + "\n")
 	}
-	for _, line := range body(q, width, now) {
+	for _, line := range lines {
 		b.WriteString(line + "\n")
 	}
 	return b.String()
 }
 
-// body returns the lines below the headline. Only what programs can make long
-// is cut; the destination, the rules and the keys are wrapped.
-func body(q notifier.Question, width int, now time.Time) []string {
-	lines := []string{}
+// question returns the lines below the headline of one question. Only what
+// programs can make long is cut; the destination, the rules and the keys are
+// wrapped.
+func (v view) question(q notifier.Question) []string {
+	var lines []string
 	about := "  " + q.Where() + " · " + q.Who()
-	if columns(about) > width {
-		lines = append(lines, wrap("  "+q.Where(), width)...)
+	if columns(about) > v.width {
+		lines = v.wrapped("  " + q.Where())
 		about = "  " + q.Who()
 	}
-	lines = append(lines, cut(about, width))
+	lines = append(lines, cut(about, v.width))
 	if background := q.Background(); background != "" {
-		lines = append(lines, cut("  "+background, width))
+		lines = append(lines, cut("  "+background, v.width))
+	}
+	if q.Note != "" {
+		lines = append(lines, v.wrapped("  "+notifier.Clean(q.Note, maxNote))...)
 	}
 	if q.Waiting > 1 {
-		lines = append(lines, cut("  "+q.Calls(), width))
+		lines = append(lines, cut("  "+q.Calls(), v.width))
 	}
-	if rows := wide(q, now); fits(rows, width) {
-		return append(lines, rows...)
+	return append(lines, v.answers(q, "")...)
+}
+
+// maxNote is how much is shown of what else there is to say.
+const maxNote = 200
+
+// summary returns the lines below the headline of a summary. Its list takes
+// what the rest leaves of the height.
+func (v view) summary(q notifier.Question, above int) []string {
+	rest := v.answers(q, "["+string(keyReview)+"] review one by one")
+	if q.Waiting > len(q.Items) {
+		rest = append([]string{cut("  "+q.Calls(), v.width)}, rest...)
 	}
-	rows := medium(q, now)
-	if !fits(rows[:2], width) {
-		rows = narrow(q, now)
+	room := v.height - above - len(rest) - 1 // for the cursor
+	var list []string
+	for n := len(q.Items); n > 0; n-- {
+		list = nil
+		for _, line := range q.List(n) {
+			list = append(list, v.wrapped("  "+line)...)
+		}
+		if len(list) <= room {
+			break
+		}
 	}
-	for _, row := range rows {
-		lines = append(lines, wrap(row, width)...)
+	return append(list, rest...)
+}
+
+// answers returns the lines about keys, what they do, and what no key does.
+func (v view) answers(q notifier.Question, more string) []string {
+	lines, timed := v.matrix(q)
+	if more != "" {
+		lines = append(lines, v.wrapped("  "+more)...)
+	}
+	lines = append(append(lines, v.about(q)...), v.rule(q)...)
+	if !timed {
+		lines = append(lines, v.wrapped("  "+q.Countdown(v.now))...)
+	}
+	if v.help {
+		lines = append(lines, v.wrapped("  "+help)...)
 	}
 	return lines
 }
 
-// wide lays the choices out in two aligned rows.
-func wide(q notifier.Question, now time.Time) []string {
-	allow, deny := keyed(q)
-	allow[len(allow)-1] += ": " + q.RuleText(rules.Allow)
-	return align(allow, append(deny, q.Countdown(now)))
-}
-
-// medium has the rule and the countdown below the two rows.
-func medium(q notifier.Question, now time.Time) []string {
-	return append(align(keyed(q)),
-		"  always writes: "+q.RuleText(rules.Allow)+" (or deny)",
-		"  "+q.Countdown(now))
-}
-
-// narrow has one choice a line.
-func narrow(q notifier.Question, now time.Time) []string {
-	allow, deny := keyed(q)
-	allow = append(append(allow, deny...),
-		"always writes: "+q.RuleText(rules.Allow)+" (or deny)", q.Countdown(now))
-	for i := range allow {
-		allow[i] = "  " + allow[i]
+// matrix lays out the keys that answer: in two rows, with the countdown behind
+// the second where it fits, else in two columns, else one a line.
+func (v view) matrix(q notifier.Question) (lines []string, timed bool) {
+	allow, deny := v.labels(q, rules.Allow, true), v.labels(q, rules.Deny, true)
+	if rows := align(allow, append(deny, " "+q.Countdown(v.now))); fits(rows, v.width) {
+		return rows, true
 	}
-	return allow
+	if rows := align(allow, deny); fits(rows, v.width) {
+		return rows, false
+	}
+	if rows := pair(allow, deny); fits(rows, v.width) {
+		return rows, false
+	}
+	for _, label := range append(v.labels(q, rules.Allow, false), v.labels(q, rules.Deny, false)...) {
+		lines = append(lines, v.wrapped("  "+label)...)
+	}
+	return lines, false
 }
 
-// offers are the answers that have a key.
-var offers = []offer{
-	{'a', rules.Allow, notifier.Host, rules.Lifetime{Kind: rules.Once}},
-	{'e', rules.Allow, notifier.Host, rules.Lifetime{Kind: rules.UntilExit}},
-	{'A', rules.Allow, notifier.Host, rules.Lifetime{Kind: rules.Always}},
-	{'d', rules.Deny, notifier.Host, rules.Lifetime{Kind: rules.Once}},
-	{'D', rules.Deny, notifier.Host, rules.Lifetime{Kind: rules.Always}},
-	{'w', rules.Allow, notifier.Domain, rules.Lifetime{Kind: rules.Always}},
-}
-
-type offer struct {
-	key     byte
-	verdict rules.Verdict
-	scope   notifier.Scope
-	life    rules.Lifetime
-}
-
-func (o offer) choice(q notifier.Question) (notifier.Choice, bool) {
-	return q.Choose(o.verdict, o.scope, o.life)
-}
-
-// keyed returns the labels of the choices with their keys, those that allow
-// and those that deny, the one that lasts last. Behind the latter is more room,
-// where the one about a whole domain goes.
-func keyed(q notifier.Question) (allow, deny []string) {
-	for _, o := range offers {
-		c, ok := o.choice(q)
-		if !ok {
-			continue
+// labels returns the keys of a verdict with what they do. Short ones name the
+// verdict only once, if there is just one question.
+func (v view) labels(q notifier.Question, verdict rules.Verdict, short bool) []string {
+	var list []string
+	for i, o := range offers(q, verdict, firstScope(q)) { // what they are about has a line of its own
+		label := o.choice.Label
+		if short && i > 0 && !q.Summary() {
+			label = strings.TrimPrefix(strings.TrimPrefix(label, verdict.String()+" "), "for ")
 		}
-		label := "[" + string(o.key) + "] " + c.Label
-		if c.Answer.Verdict == rules.Allow && c.Scope == notifier.Host {
-			allow = append(allow, label)
-		} else {
-			deny = append(deny, label)
+		list = append(list, "["+string(o.key)+"] "+label)
+	}
+	return list
+}
+
+// about returns the line that says what answers are about, where that can be
+// changed. The scope that they have is in parentheses.
+func (v view) about(q notifier.Question) []string {
+	list := scopes(q)
+	if len(list) < 2 {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = q.ScopeName(s)
+		if s == v.scope {
+			names[i] = "(" + names[i] + ")"
 		}
 	}
-	return allow, deny
+	key := "  [" + string(keyScope) + "] about: "
+	if line := key + strings.Join(names, "  "); columns(line) <= v.width {
+		return []string{line}
+	}
+	lines := []string{strings.TrimRight(key, " ")}
+	for _, name := range names {
+		lines = append(lines, v.wrapped("    "+name)...)
+	}
+	return lines
 }
 
-// align sets the cells of two rows below one another.
-func align(a, b []string) []string {
-	first, second := "  ", "  "
-	for i := range max(len(a), len(b)) {
-		var x, y string
-		if i < len(a) {
-			x = a[i]
-		}
-		if i < len(b) {
-			y = b[i]
-		}
-		w := max(columns(x), columns(y))
-		first += x + strings.Repeat(" ", w-columns(x)) + "  "
-		second += y + strings.Repeat(" ", w-columns(y)) + "  "
+// rule returns what says which rule is written.
+func (v view) rule(q notifier.Question) []string {
+	c, ok := q.Choose(rules.Allow, v.scope, rules.Lifetime{Kind: rules.Always})
+	if !ok || q.Summary() {
+		return nil
 	}
-	return []string{strings.TrimRight(first, " "), strings.TrimRight(second, " ")}
+	const or = "(or deny; 1 hour: --for 1h)"
+	line := "  always writes: " + c.Rule
+	if columns(line+" "+or) <= v.width {
+		return []string{line + " " + or}
+	}
+	return append(v.wrapped(line), v.wrapped("    "+or)...)
 }
 
-func fits(lines []string, width int) bool {
-	for _, line := range lines {
-		if columns(line) > width {
-			return false
-		}
-	}
-	return true
-}
-
-// columns is how wide s may get on the screen, at least as wide as it does.
-func columns(s string) int {
-	n := 0
-	for _, r := range s {
-		n += columnsOf(r)
-	}
-	return n
-}
-
-func columnsOf(r rune) int {
-	if r < 0x1100 || r == '…' || r == '\ufffd' {
-		return 1
-	}
-	return 2
-}
-
-// cut shortens s to the width.
-func cut(s string, width int) string {
-	if columns(s) <= width {
-		return s
-	}
-	n := 0
-	for i, r := range s {
-		if n += columnsOf(r); n > width-1 {
-			return s[:i] + "…"
-		}
-	}
-	return s
-}
-
-// wrap breaks s into lines of at most that width, at spaces where it can. The
-// lines after the first are indented by four.
-func wrap(s string, width int) []string {
-	const indent = "    "
-	var lines []string
-	for columns(s) > width {
-		at := breakAt(s, width)
-		lines = append(lines, strings.TrimRight(s[:at], " "))
-		s = indent + strings.TrimLeft(s[at:], " ")
-	}
-	return append(lines, s)
-}
-
-// breakAt is where the first line of s ends.
-func breakAt(s string, width int) int {
-	n, space := 0, 0
-	text := false // something but the indent has been seen
-	for i, r := range s {
-		if r != ' ' {
-			text = true
-		} else if text {
-			space = i
-		}
-		if n += columnsOf(r); n > width {
-			if space > 0 {
-				return space
-			}
-			return i
-		}
-	}
-	return len(s)
-}
+func (v view) wrapped(line string) []string { return wrap(line, v.width) }

@@ -4,23 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/netjail/netjail/notifier"
-	"github.com/netjail/netjail/rules"
 )
 
-// session is the turn of one question.
+// session is one question, from when it waits for its turn.
 type session struct {
 	*Prompter
-	q     notifier.Question
-	w     waker
-	keys  keys
-	shown bool // the question is on the screen and the terminal is ours
-	drawn bool // it has been on the screen
-	free  bool // the terminal was, at the last look
+	w    waker
+	keys keys
+	free bool // the terminal was, at the last look
+
+	newest notifier.Question // guarded by mu
+
+	// What is on the screen.
+	q      notifier.Question // the question as it was drawn last
+	scope  notifier.Scope    // what its keys are about
+	size   size              // of the terminal, when it was drawn
+	drawn  time.Time         // when; zero: never
+	on     bool              // it is, unless a program has printed over it
+	opens  time.Time         // when keys begin to count
+	shown  bool              // keys count
+	seen   size              // of the terminal, at the last look
+	seenAt time.Time         // since when
+
+	// For the next drawing.
+	echo string // the key that asked for it
+	help bool
 }
 
 func (s *session) start() error {
@@ -47,7 +61,7 @@ func (s *session) stop() {
 func (s *session) run(ctx context.Context) (notifier.Answer, error) {
 	for {
 		if ctx.Err() != nil {
-			s.leave("", closing(context.Cause(ctx), s.q, time.Now()))
+			s.leave("", closing(context.Cause(ctx), s.latest(), time.Now()))
 			return notifier.Answer{}, context.Cause(ctx)
 		}
 		if err := s.look(); err != nil {
@@ -62,64 +76,37 @@ func (s *session) run(ctx context.Context) (notifier.Answer, error) {
 		if !ok || ctx.Err() != nil {
 			continue
 		}
-		if c, found := choose(s.q, key); found {
+		if c, found := choose(s.q, s.scope, key); found {
 			c.Answer.By = "terminal"
 			if key == keyEOF {
 				key = 'd'
 			}
-			s.leave(string(key), c.Answer.Done())
+			s.leave(string(key), done(s.q, c))
 			return c.Answer, nil
 		}
+		s.again(key)
 	}
 }
 
-// choose is the choice of a key. The end of input denies once.
-func choose(q notifier.Question, key byte) (notifier.Choice, bool) {
-	if key == keyEOF {
-		return q.Choose(rules.Deny, notifier.Host, rules.Lifetime{})
+// again has the question drawn anew because of a key that does not answer it:
+// the person may have lost it among what programs print.
+func (s *session) again(key byte) {
+	s.on, s.shown = false, false
+	switch {
+	case key == keyScope && len(s.q.Scopes()) > 1:
+		s.scope = nextScope(s.q, s.scope)
+		s.echo = string(key)
+	case key == keyHelp:
+		s.help = true
+		s.echo = string(key)
 	}
-	for _, o := range offers {
-		if o.key == key {
-			return o.choice(q)
-		}
-	}
-	return notifier.Choice{}, false
 }
 
-// look brings the question to the screen if the terminal is free for it.
-func (s *session) look() error {
+// latest is the question as it is now.
+func (s *session) latest() notifier.Question {
 	s.mu.Lock()
-	free, err := s.acquireLocked()
-	s.shown = s.shown && free && !s.redraw
-	if free {
-		s.redraw = false
-	}
-	s.mu.Unlock()
-	if free != s.free {
-		s.free = free
-		s.opts.Log.Debug("terminal", "id", s.q.ID, "free", free)
-	}
-	if err != nil || !free || s.shown {
-		return err
-	}
-	text := render(s.q, s.tty.columns(), !s.opts.NoColor, time.Now())
-	done, err := s.tty.write(text, s.w.fd, patience)
-	if err != nil || !done {
-		return err // a stopped terminal, or something new: the next look draws
-	}
-	s.drawn = true
-	// What was typed until now was not an answer to what could not be read yet.
-	// Keys count when the cursor is there.
-	if err := s.tty.flushInput(); err != nil {
-		return err
-	}
-	if done, err = s.tty.write(cursor, s.w.fd, patience); err != nil || !done {
-		return err
-	}
-	s.keys = keys{}
-	s.shown = true
-	s.opts.Log.Debug("question shown", "id", s.q.ID)
-	return nil
+	defer s.mu.Unlock()
+	return s.newest
 }
 
 // key waits for a key, for the next tick or for something new.
@@ -173,8 +160,12 @@ func (s *session) read() (key byte, ok bool, err error) {
 func (s *session) leave(key, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.drawn && why != "" && s.oursLocked() {
-		_, err := s.tty.write(key+"\nnetjail: "+why+"\n", s.w.fd, 0)
+	if s.on {
+		s.left = time.Now()
+	}
+	if !s.drawn.IsZero() && why != "" && s.oursLocked() {
+		why = strings.Join(wrap("netjail: "+why, max(s.size.width, minWidth)), "\n")
+		_, err := s.tty.write(key+"\n"+why+"\n", s.w.fd, 0)
 		if err != nil {
 			s.opts.Log.Debug("close terminal prompt", "err", err)
 		}
@@ -196,7 +187,7 @@ func closing(cause error, q notifier.Question, now time.Time) string {
 // explain sorts the errors of the terminal.
 func (s *session) explain(err error) error {
 	switch {
-	case errors.Is(err, errHangup), errors.Is(err, unix.EIO), s.drawn && errors.Is(err, unix.ENOTTY):
+	case errors.Is(err, errHangup), errors.Is(err, unix.EIO), !s.drawn.IsZero() && errors.Is(err, unix.ENOTTY):
 		return fmt.Errorf("%w: %w", err, notifier.ErrDismissed)
 	}
 	return fmt.Errorf("%w: %w", err, notifier.ErrNobody)

@@ -11,7 +11,9 @@
 // only while that group is in the foreground and the terminal reads and shows
 // lines, so never below a program that has taken the screen over or asks for a
 // password. It throws away what was typed before the question was shown, takes
-// only a key that came alone, and leaves the modes as it found them.
+// only a key that came alone, and leaves the modes as it found them. A question
+// is drawn anew, below what is there, when the terminal's size has changed, when
+// there is more to say, after Ctrl-Z, and for a key that answers nothing.
 //
 // It does not protect the terminal from the app: that can print what it likes
 // there, and take keys away. It cannot press them.
@@ -58,6 +60,8 @@ type Prompter struct {
 	turn chan struct{} // holds one token while a question has its turn
 
 	mu        sync.Mutex
+	sessions  map[string]*session // by the id of the question
+	left      time.Time           // when a question was taken off the screen last
 	suspended bool
 	held      *held  // the modes found and set last
 	redraw    bool   // the screen has changed below the question
@@ -69,7 +73,10 @@ type Prompter struct {
 // when it ends, and then Suspend or the next question finds what to restore.
 type held struct{ found, ours unix.Termios }
 
-var _ notifier.Prompter = (*Prompter)(nil)
+var (
+	_ notifier.Prompter = (*Prompter)(nil)
+	_ notifier.Updater  = (*Prompter)(nil)
+)
 
 // New returns a Prompter on a terminal opened for reading and writing. The
 // file stays the caller's and must be open until every Ask has returned; it is
@@ -78,7 +85,7 @@ func New(file *os.File, opts Options) *Prompter {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Prompter{file: file, opts: opts, turn: make(chan struct{}, 1)}
+	p := &Prompter{file: file, opts: opts, turn: make(chan struct{}, 1), sessions: make(map[string]*session)}
 	if file != nil {
 		p.tty.fd = int(file.Fd())
 	}
@@ -86,19 +93,20 @@ func New(file *os.File, opts Options) *Prompter {
 }
 
 // Ask shows q when the terminal is free and waits for a key. Ctrl-D denies
-// once. The error wraps notifier.ErrNobody if this is not the terminal of our
+// once. A key that means nothing shows it again. The error wraps notifier.ErrNobody if this is not the terminal of our
 // session, and notifier.ErrDismissed if it hangs up.
 func (p *Prompter) Ask(ctx context.Context, q notifier.Question) (notifier.Answer, error) {
 	if p == nil || p.file == nil {
 		return notifier.Answer{}, fmt.Errorf("no terminal: %w", notifier.ErrNobody)
 	}
+	s := p.enter(q)
+	defer p.forget(q.ID, s)
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
 	case <-ctx.Done():
 		return notifier.Answer{}, context.Cause(ctx)
 	}
-	s := &session{Prompter: p, q: q, free: true}
 	if err := s.start(); err != nil {
 		return notifier.Answer{}, err
 	}
@@ -115,6 +123,37 @@ func (p *Prompter) Ask(ctx context.Context, q notifier.Question) (notifier.Answe
 		return notifier.Answer{}, err
 	}
 	return a, nil
+}
+
+// Update makes q what is shown of the open question with its ID. What is on the
+// screen is drawn anew if there is more to see, but not at once, and not because
+// of another number of waiting calls. An answer is about what was drawn.
+func (p *Prompter) Update(q notifier.Question) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.sessions[q.ID]; s != nil {
+		s.newest = q // the next tick sees it: to wake now could cut a burst of keys in two
+	}
+}
+
+// enter makes a session for q.
+func (p *Prompter) enter(q notifier.Question) *session {
+	s := &session{Prompter: p, newest: q, free: true}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sessions[q.ID] = s
+	return s
+}
+
+func (p *Prompter) forget(id string, s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sessions[id] == s {
+		delete(p.sessions, id)
+	}
 }
 
 // Suspend gives the terminal back as it was found, because the process is

@@ -15,13 +15,16 @@ const shown = "log question shown id="
 func TestKeys(t *testing.T) {
 	const to = "tcp://192.0.2.7:443 by terminal"
 	cases := []struct{ keys, report, screen string }{
-		{"a", "allow once " + to, "> a\r\nnetjail: allowed once, no rule written\r\n"},
-		{"e", "allow exit " + to, "> e\r\nnetjail: allowed until the app exits\r\n"},
-		{"A", "allow always " + to, "> A\r\nnetjail: allowed always, rule written\r\n"},
-		{"d", "deny once " + to, "> d\r\nnetjail: denied once, no rule written\r\n"},
-		{"D", "deny always " + to, "> D\r\nnetjail: denied always, rule written\r\n"},
-		{"\x04", "deny once " + to, "> d\r\nnetjail: denied once, no rule written\r\n"},
-		{"a\r", "allow once " + to, "> a\r\nnetjail: allowed once, no rule written\r\n"},
+		{"a", "allow once " + to, "> a\r\nnetjail: allowed 192.0.2.7 once, no rule written\r\n"},
+		{"e", "allow exit " + to, "> e\r\nnetjail: allowed 192.0.2.7 until curl exits\r\n"},
+		{"h", "allow 1h " + to, "> h\r\nnetjail: allowed 192.0.2.7 for 1 hour, rule written\r\n"},
+		{"A", "allow always " + to, "> A\r\nnetjail: allowed 192.0.2.7 always, rule written\r\n"},
+		{"d", "deny once " + to, "> d\r\nnetjail: denied 192.0.2.7 once, no rule written\r\n"},
+		{"E", "deny exit " + to, "> E\r\nnetjail: denied 192.0.2.7 until curl exits\r\n"},
+		{"H", "deny 1h " + to, "> H\r\nnetjail: denied 192.0.2.7 for 1 hour, rule written\r\n"},
+		{"D", "deny always " + to, "> D\r\nnetjail: denied 192.0.2.7 always, rule written\r\n"},
+		{"\x04", "deny once " + to, "> d\r\nnetjail: denied 192.0.2.7 once, no rule written\r\n"},
+		{"a\r", "allow once " + to, "> a\r\nnetjail: allowed 192.0.2.7 once, no rule written\r\n"},
 	}
 	p := startFront(t)
 	found := p.modes()
@@ -42,7 +45,7 @@ func TestNoKeys(t *testing.T) {
 	p := startFront(t)
 	p.do("ask 1")
 	p.report(shown + "1")
-	for _, keys := range []string{"\x1b[A", "\x1b[D", "\x1bOA", "Allow", "aa", "\x1b[200~a\x1b[201~", "日a", "\x1ba"} {
+	for _, keys := range []string{"\x1b[A", "\x1b[D", "\x1bOA", "Allow", "aa", "\x1b[200~a\x1b[201~", "日a", "\x1ba", "sA", "s\rA"} {
 		p.press(keys)
 		if before := p.report("log input ignored"); len(before) != 0 {
 			t.Errorf("%q: got %q", keys, before)
@@ -94,7 +97,7 @@ func TestOneAtATime(t *testing.T) {
 		t.Errorf("%d questions are on the screen, want 1", n)
 	}
 	p.press("a")
-	p.expect("netjail: allowed once")
+	p.expect("netjail: allowed 192.0.2.7 once")
 	p.expect("curl wants to connect") // the second, in its turn
 	p.reportAll(shown+"2", "answer 1: allow once")
 	p.press("d")
@@ -209,8 +212,10 @@ func TestSuspend(t *testing.T) {
 	p.wantModes(found)
 	p.press("A")
 	p.expect("A")
+	p.resize(40, 20) // in another window, or by another program
 	p.do("resume")
 	p.report(shown + "1")
+	p.expect("netjail: curl wants to connect to\r\n    192.0.2.7 port 443 (https, tcp)\r\n")
 	p.press("\x03")
 	p.report("signal interrupt")
 	p.press("d")

@@ -73,13 +73,20 @@ func (t tty) flushInput() error {
 	return nil
 }
 
-// columns is the terminal's width.
-func (t tty) columns() int {
-	size, err := unix.IoctlGetWinsize(t.fd, unix.TIOCGWINSZ)
-	if err != nil || size.Col == 0 {
-		return defaultWidth
+// size is how many columns and rows a terminal has.
+type size struct{ width, height int }
+
+// size returns the usual one if the terminal does not know its own.
+func (t tty) size() size {
+	s := size{width: 80, height: 24}
+	w, err := unix.IoctlGetWinsize(t.fd, unix.TIOCGWINSZ)
+	if err == nil && w.Col != 0 {
+		s.width = int(w.Col)
 	}
-	return int(size.Col)
+	if err == nil && w.Row != 0 {
+		s.height = int(w.Row)
+	}
+	return s
 }
 
 // poll waits for events on the terminal or for wake to become readable. A
@@ -127,6 +134,7 @@ func (t tty) write(s string, wake int, patience time.Duration) (done bool, err e
 }
 
 // readBurst reads what was typed, until nothing has come for the time of quiet.
+// One that wake cuts in two is nothing at all.
 func (t tty) readBurst(wake int, quiet time.Duration) ([]byte, error) {
 	var burst []byte
 	buf := make([]byte, 64)
@@ -144,8 +152,11 @@ func (t tty) readBurst(wake int, quiet time.Duration) ([]byte, error) {
 			burst = append(burst, buf[:n]...)
 		}
 		revents, woken, err := t.poll(unix.POLLIN, wake, quiet)
-		if err != nil || woken || revents&unix.POLLIN == 0 {
-			return burst, err
+		if err != nil || woken {
+			return nil, err
+		}
+		if revents&unix.POLLIN == 0 {
+			return burst, nil
 		}
 	}
 }

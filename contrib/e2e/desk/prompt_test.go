@@ -23,11 +23,14 @@ func TestKeys(t *testing.T) {
 		rule      string // that is listed afterwards, before the destination
 		again     bool   // a second run asks again
 	}{
-		{"allow once", "a", 0, "allowed once, no rule written", "", true},
-		{"allow until exit", "e", 0, "allowed until the app exits", "", true},
-		{"allow always", "A", 0, "allowed always, rule written", "allow", false},
-		{"deny once", "d", 7, "denied once, no rule written", "", true},
-		{"deny always", "D", 7, "denied always, rule written", "deny", false},
+		{"allow once", "a", 0, "allowed 127.0.0.1 once, no rule written", "", true},
+		{"allow until exit", "e", 0, "allowed 127.0.0.1 until curl exits", "", true},
+		{"allow an hour", "h", 0, "allowed 127.0.0.1 for 1 hour, rule written", "allow", false},
+		{"allow always", "A", 0, "allowed 127.0.0.1 always, rule written", "allow", false},
+		{"deny once", "d", 7, "denied 127.0.0.1 once, no rule written", "", true},
+		{"deny until exit", "E", 7, "denied 127.0.0.1 until curl exits", "", true},
+		{"deny an hour", "H", 7, "denied 127.0.0.1 for 1 hour, rule written", "deny", false},
+		{"deny always", "D", 7, "denied 127.0.0.1 always, rule written", "deny", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := e2etest.NewHome(t)
@@ -35,8 +38,9 @@ func TestKeys(t *testing.T) {
 			s := newScreen(t, h)
 			s.run("first", "netjail curl -s "+srv.url())
 			s.wait(fmt.Sprintf(`^netjail: curl wants to connect to 127\.0\.0\.1 port %d \(tcp\)$`, srv.Port()))
-			s.wait(`^  \[a\] allow once +\[e\] allow until curl exits +\[A\] allow always$`)
-			s.wait(`^  \[d\] deny once +\[D\] deny always$`)
+			s.wait(`^  \[a\] allow once  \[e\] until curl exits  \[h\] 1 hour  \[A\] always$`)
+			s.wait(`^  \[d\] deny once   \[E\] until curl exits  \[H\] 1 hour  \[D\] always$`)
+			s.wait(`^  \[s\] about: \(127\.0\.0\.1\)  anything$`)
 			pid := s.question(h)
 			srv.wantReached(t, "before a key", 0)
 			if !alive(pid) || s.count("first=") != 1 {
@@ -83,7 +87,7 @@ func TestUntilExit(t *testing.T) {
 	s := newScreen(t, h)
 	s.run("both", "netjail sh -c 'curl -s "+srv.url()+" && curl -s "+srv.url()+"'")
 	s.question(h)
-	s.wait(`^  \[a\] allow once +\[e\] allow until sh exits`)
+	s.wait(`^  \[a\] allow once +\[e\] until sh exits`)
 	s.keys("e")
 	s.ended("both", 0)
 	srv.wantReached(t, "after one key", 2)
@@ -117,7 +121,7 @@ func TestTypedAhead(t *testing.T) {
 			s.keys("d")
 			pressed = time.Now()
 		}
-		return s.count("denied once") == 1
+		return s.count("denied 127.0.0.1 once") == 1
 	})
 	s.ended("run", 7)
 	srv.wantReached(t, "after d", 0)

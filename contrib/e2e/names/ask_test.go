@@ -72,6 +72,13 @@ func (s *screen) has(text string) bool {
 	return strings.Contains(s.text.String(), text)
 }
 
+// ready says whether a question waits for a key.
+func (s *screen) ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.HasSuffix(s.text.String(), "\n> ")
+}
+
 // asks is what every question has.
 var asks = regexp.MustCompile(`wants to (.*)`)
 
@@ -80,7 +87,7 @@ var asks = regexp.MustCompile(`wants to (.*)`)
 func TestQuestion(t *testing.T) {
 	e2etest.Need(t, "curl")
 	for _, tt := range []struct{ key, says, want string }{
-		{"a", "allowed once", "hello\n"}, {"d", "denied once", ""},
+		{"a", "allowed a.example.org once", "hello\n"}, {"d", "denied a.example.org once", ""},
 	} {
 		t.Run(tt.says, func(t *testing.T) {
 			x := newTrial(t)
@@ -108,5 +115,33 @@ func TestQuestion(t *testing.T) {
 				t.Errorf("questions %q, want one about the name", m)
 			}
 		})
+	}
+}
+
+// TestDomain allows a whole domain: the next name below it is no question, and
+// another program's is.
+func TestDomain(t *testing.T) {
+	e2etest.Need(t, "curl")
+	x := newTrial(t)
+	s, tty := newScreen(t)
+	cmd := x.h.Command("--", "sh", "-c", "curl -s http://a.example.org/ && curl -s http://b.example.org/ && curl -s http://www.search.org/")
+	cmd.Stdin = tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	done := make(chan outcome, 1)
+	go func() { done <- x.observe(t, cmd) }()
+	for _, press := range []struct{ key, when, says string }{
+		{"s", "  [s] about: (a.example.org)  .example.org and below  anything  198.51.100.1", "  [s] about: a.example.org  (.example.org and below)"},
+		{"A", "always writes: netjail rules add sh allow tcp://.example.org:80\r\n", "netjail: allowed .example.org always, rule written"},
+		{"d", "  [s] about: (www.search.org)  .search.org and below", "netjail: denied www.search.org once, no rule written"},
+	} {
+		e2etest.WaitFor(t, "the screen shows "+press.when, func() bool { return s.has(press.when) && s.ready() })
+		_, _ = s.tty.WriteString(press.key)
+		e2etest.WaitFor(t, "the screen shows "+press.says, func() bool { return s.has(press.says) })
+	}
+	got := <-done
+	got.printed(t, "hello\nhello\n")
+	got.onlyAsked(t, "a.example.org", "b.example.org", "www.search.org")
+	if r := x.h.Run("rules", "list"); !strings.Contains(r.Stdout, "allow    tcp://.example.org:80  always") || strings.Count(r.Stdout, "\n") != 2 {
+		t.Errorf("the rules are, after one answer for ever:\n%s", r.Stdout)
 	}
 }
