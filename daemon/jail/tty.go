@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -22,8 +23,12 @@ type tty struct {
 
 	mu    sync.Mutex
 	shown map[string]context.CancelCauseFunc // by question
+	over  []string                           // the questions that are shown no more, the latest ones
 	wg    sync.WaitGroup
 }
+
+// maxOver is how many questions are remembered for changes that come late.
+const maxOver = 256
 
 // openTTY returns nil where there is no terminal.
 func openTTY(l *link) *tty {
@@ -52,17 +57,28 @@ func (t *tty) close() {
 	t.file.Close()
 }
 
-// show asks q on a terminal that there is, in a goroutine that ends when the question is taken down.
+// show asks q on a terminal that there is, in a goroutine that ends when the
+// question is taken down. One that is shown already has changed; one that is
+// over stays so: the daemon may not know yet.
 func (t *tty) show(q notifier.Question) {
-	if t.lent() {
+	t.mu.Lock()
+	shown, over := t.shown[q.ID] != nil, slices.Contains(t.over, q.ID)
+	t.mu.Unlock()
+	switch {
+	case over:
+	case shown:
+		t.prompt.Update(q)
+	case t.lent():
+		t.take(q.ID, nil)
 		go t.link.answer(api.TerminalAnswer{Question: q.ID, Gone: true})
-		return
+	default:
+		t.ask(q)
 	}
+}
+
+func (t *tty) ask(q notifier.Question) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.shown[q.ID] != nil {
-		return // how many calls wait is not worth a redraw
-	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	t.shown[q.ID] = cancel
 	t.wg.Go(func() {
@@ -85,6 +101,10 @@ func (t *tty) take(id string, why error) {
 	if cancel := t.shown[id]; cancel != nil {
 		cancel(why)
 		delete(t.shown, id)
+	}
+	if !slices.Contains(t.over, id) {
+		t.over = append(t.over, id)
+		t.over = t.over[max(0, len(t.over)-maxOver):]
 	}
 }
 
