@@ -119,7 +119,7 @@ func TestQuestion(t *testing.T) {
 }
 
 // TestDomain allows a whole domain: the next name below it is no question, and
-// another program's is.
+// another domain's is.
 func TestDomain(t *testing.T) {
 	e2etest.Need(t, "curl")
 	x := newTrial(t)
