@@ -42,6 +42,7 @@ func (l *link) get(ctx context.Context) (*api.Client, error) {
 		default:
 			return l.client, nil
 		}
+		l.s.tty.drop()
 	}
 	c, err := api.DialOrStart(ctx, l.s.cfg.Runtime, l.event)
 	if err != nil {

@@ -98,6 +98,23 @@ func (t *tty) take(id string, why error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.takeLocked(id, why)
+}
+
+// drop takes every question down: the daemon that asked them has gone, and its
+// successor asks anew.
+func (t *tty) drop() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range t.shown {
+		t.takeLocked(id, notifier.ErrClosed)
+	}
+}
+
+func (t *tty) takeLocked(id string, why error) {
 	if cancel := t.shown[id]; cancel != nil {
 		cancel(why)
 		delete(t.shown, id)

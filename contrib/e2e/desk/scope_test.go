@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/netjail/netjail/contrib/e2e/e2etest"
@@ -142,6 +143,29 @@ func TestAgain(t *testing.T) {
 	s.keys("d")
 	s.ended("run", 0)
 	srv.wantReached(t, "after the answer", 0)
+}
+
+// TestDaemonKilledAtQuestion kills who asks: the next daemon's question comes in
+// the place of the one that nobody takes an answer to any more.
+func TestDaemonKilledAtQuestion(t *testing.T) {
+	h := e2etest.NewHome(t)
+	srv := listen(t)
+	s := newScreen(t, h)
+	s.run("curl", "netjail curl -s "+srv.url())
+	s.question(h)
+	if err := syscall.Kill(h.DaemonPID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.wait(`^> *\nnetjail: question closed$`)
+	e2etest.WaitFor(t, "it is asked again", func() bool { return s.count(asks) == 2 })
+	s.question(h)
+	srv.wantReached(t, "before the answer", 0)
+	s.keys("A")
+	s.ended("curl", 0)
+	s.wait(`^> A\nnetjail: allowed 127\.0\.0\.1 always, rule written$`)
+	srv.wantReached(t, "after the answer", 1)
+	wantRules(t, h, "allow tcp://"+srv.Addr())
+	s.sane()
 }
 
 // inRaw takes the terminal over and shows each key that it reads, and then
