@@ -80,22 +80,23 @@ func changed(old, q notifier.Question) bool {
 // it could not be printed whole.
 func (s *session) draw(now time.Time) (done bool, err error) {
 	s.mu.Lock()
-	last, before := s.q, s.left
-	s.q = s.newest
+	q, left := s.newest, s.left
 	s.mu.Unlock()
-	if s.drawn.IsZero() {
-		s.scope = firstScope(s.q)
+	again := !s.drawn.IsZero()
+	if !again {
+		s.scope = firstScope(q)
 	}
 	s.size = s.seen
 	v := view{size: s.size, color: !s.opts.NoColor, scope: s.scope, help: s.help, now: now}
-	if done, err = s.tty.write(s.echo+v.render(s.q), s.w.fd, patience); err != nil || !done {
+	if done, err = s.tty.write(s.echo+v.render(q), s.w.fd, patience); err != nil || !done {
 		return false, err
 	}
-	s.opens = now
-	if now.Sub(before) < calm || !s.drawn.IsZero() && changed(last, s.q) {
-		s.opens = now.Add(reading)
+	s.drawn = time.Now()
+	s.opens = s.drawn
+	if now.Sub(left) < calm || again && changed(s.q, q) {
+		s.opens = s.drawn.Add(reading)
 	}
-	s.drawn, s.on = now, true
+	s.q, s.on = q, true
 	s.echo, s.help = "", false
 	return true, nil
 }

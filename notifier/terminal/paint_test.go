@@ -213,7 +213,7 @@ func TestReading(t *testing.T) {
 		if done, err := s.draw(now); !done || err != nil {
 			t.Fatalf("%s: %v, %v", c.name, done, err)
 		}
-		if got := s.opens.Sub(now); got != c.want || !s.on || s.shown {
+		if got := s.opens.Sub(s.drawn); got != c.want || !s.on || s.shown {
 			t.Errorf("%s: keys count after %v, want %v", c.name, got, c.want)
 		}
 	}
