@@ -15,15 +15,7 @@ import (
 // until it listens; a datagram socket bound to a port of its choice receives,
 // so that is decided here.
 func (k *call) bind() result {
-	if r, ok := k.open(k.int(0)); !ok {
-		return r
-	}
-	errno := k.inspect()
-	var buf [sockaddr.MaxLen]byte
-	var addr []byte
-	if errno == 0 {
-		addr, errno = k.readAddr(k.arg(1), k.int(2), &buf)
-	}
+	addr, errno := k.readAddr(1)
 	if errno != 0 {
 		return k.ifValid(errno)
 	}
@@ -93,12 +85,6 @@ func (k *call) mayBindPort(port uint16) bool {
 // listen handles listen(fd, backlog). The address is the one the socket has; a
 // socket without gets a port of the kernel's choice.
 func (k *call) listen() result {
-	if r, ok := k.open(k.int(0)); !ok {
-		return r
-	}
-	if errno := k.inspect(); errno != 0 {
-		return k.ifValid(errno)
-	}
 	s := &k.socket
 	backlog := k.int(1)
 	network, ok := s.network()
@@ -126,5 +112,5 @@ func (k *call) listen() result {
 // listenAgain decides about an address that has changed since.
 func (k *call) listenAgain() result {
 	k.close()
-	return k.listen()
+	return onSocket((*call).listen)(k)
 }

@@ -2,6 +2,7 @@ package interpose
 
 import (
 	"context"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -45,7 +46,8 @@ type call struct {
 	pidfd  int
 	pinned int // O_PATH descriptor of a path that was decided about
 	socket socket
-	buf    []byte // for data, kept between calls
+	addr   [sockaddr.MaxLen]byte // see readAddr
+	buf    []byte                // for data, kept between calls
 }
 
 func (k *call) reset(s *Supervisor, n *sys.Notif) {
@@ -73,9 +75,10 @@ func (k *call) pin(fd int) {
 	k.pinned = fd
 }
 
-func (k *call) tid() int         { return int(k.n.PID) }
-func (k *call) arg(i int) uint64 { return k.args[i] }
-func (k *call) int(i int) int    { return int(int32(k.args[i])) }
+func (k *call) tid() int                { return int(k.n.PID) }
+func (k *call) proc(name string) string { return "/proc/" + strconv.Itoa(k.tid()) + "/" + name }
+func (k *call) arg(i int) uint64        { return k.args[i] }
+func (k *call) int(i int) int           { return int(int32(k.args[i])) }
 
 // valid says whether the caller is still there, and still this supervisor's.
 func (k *call) valid() bool {
@@ -175,13 +178,32 @@ func (k *call) read(addr uint64, b []byte) unix.Errno {
 	return errno
 }
 
-// readAddr copies a socket address as move_addr_to_kernel of net/socket.c
-// does. The copy is made once and is what is decided about and acted on.
-func (k *call) readAddr(addr uint64, n int, b *[sockaddr.MaxLen]byte) ([]byte, unix.Errno) {
+// buffer returns n bytes, the same ones each time.
+func (k *call) buffer(n int) []byte {
+	if cap(k.buf) < n {
+		k.buf = make([]byte, n)
+	}
+	return k.buf[:n]
+}
+
+// write copies b into the caller's memory at addr.
+func (k *call) write(addr uint64, b []byte) unix.Errno {
+	n, errno := sys.ProcessVMWritev(k.tid(), uintptr(addr), b)
+	if errno == 0 && n < len(b) {
+		return unix.EFAULT
+	}
+	return errno
+}
+
+// readAddr copies the socket address that argument i points to, whose length
+// follows, as move_addr_to_kernel of net/socket.c does. The copy is made once and
+// is what is decided about and acted on.
+func (k *call) readAddr(i int) ([]byte, unix.Errno) {
+	n := k.int(i + 1)
 	if n < 0 || n > sockaddr.MaxLen {
 		return nil, unix.EINVAL
 	}
-	return b[:n], k.read(addr, b[:n])
+	return k.addr[:n], k.read(k.arg(i), k.addr[:n])
 }
 
 // decide asks the policy about c and then performs act, now or later. The

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -38,7 +37,7 @@ func (s *Supervisor) other(k *call) result {
 	if !s.Compat || abi == nil || k.n.Data.Arch != abi.Audit {
 		if s.Foreign != nil {
 			s.foreignOnce.Do(func() {
-				exe, _ := os.Readlink("/proc/" + strconv.Itoa(k.tid()) + "/exe")
+				exe, _ := os.Readlink(k.proc("exe"))
 				s.wg.Go(func() { s.Foreign(exe) })
 			})
 		}
@@ -94,7 +93,7 @@ func (k *call) socketcall() result {
 	case n.Socketpair:
 		return k.newSocketpair()
 	case n.Setsockopt:
-		return k.setsockopt()
+		return onSocket((*call).setsockopt)(k)
 	}
 	return k.perform(c.nr)
 }
@@ -102,7 +101,7 @@ func (k *call) socketcall() result {
 // newSocket creates a socket for the caller. It is one of this process's
 // network namespace, so the caller has to be in the same.
 func (k *call) newSocket() result {
-	if !sameFile("/proc/self/ns/net", "/proc/"+strconv.Itoa(k.tid())+"/ns/net") {
+	if !sameFile("/proc/self/ns/net", k.proc("ns/net")) {
 		return k.ifValid(unix.EACCES)
 	}
 	fd, err := unix.Socket(k.int(0), k.int(1)|unix.SOCK_CLOEXEC, k.int(2))
@@ -130,8 +129,7 @@ func (k *call) newSocketpair() result {
 		}
 		binary.NativeEndian.PutUint32(b[4*i:], uint32(r.val))
 	}
-	_, errno := sys.ProcessVMWritev(k.tid(), uintptr(k.arg(3)), b[:])
-	return done(errno)
+	return done(k.write(k.arg(3), b[:]))
 }
 
 // install gives the caller a duplicate of fd, as one that socket(2) returned
@@ -173,12 +171,6 @@ var compatOptions = map[int][]int{
 
 // setsockopt handles setsockopt(fd, level, option, value, length).
 func (k *call) setsockopt() result {
-	if r, ok := k.open(k.int(0)); !ok {
-		return r
-	}
-	if errno := k.inspect(); errno != 0 {
-		return k.ifValid(errno)
-	}
 	level, option, n := k.int(1), k.int(2), k.int(4)
 	var b [64]byte
 	if n < 0 || n > len(b) {

@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netjail/netjail/interpose/internal/sys"
-	"github.com/netjail/netjail/interpose/sockaddr"
 )
 
 // connect handles connect(fd, addr, len).
@@ -15,8 +14,7 @@ func (k *call) connect() result {
 	if r, ok := k.open(k.int(0)); !ok {
 		return r
 	}
-	var buf [sockaddr.MaxLen]byte
-	addr, errno := k.readAddr(k.arg(1), k.int(2), &buf)
+	addr, errno := k.readAddr(1)
 	if errno == 0 {
 		errno = k.inspect()
 	}
@@ -76,10 +74,10 @@ func (k *call) connectTo(addr []byte) result {
 // first attempt's.
 func (k *call) awaitConnect(ctx context.Context, addr []byte, errno unix.Errno) result {
 	s := &k.socket
-	wait, cancel := k.sendTimeout(ctx)
+	wait, cancel := k.limit(ctx)
 	defer cancel()
 	for {
-		err := k.room(wait)
+		err := k.ready(wait)
 		if r, over := k.interrupted(ctx); over {
 			return r
 		}
@@ -103,8 +101,8 @@ func (k *call) interrupted(ctx context.Context) (result, bool) {
 	return r, over
 }
 
-// sendTimeout bounds ctx by the socket's SO_SNDTIMEO.
-func (k *call) sendTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+// limit bounds ctx by the socket's SO_SNDTIMEO.
+func (k *call) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d := k.timeout(); d != 0 {
 		return context.WithTimeout(ctx, d)
 	}
@@ -124,14 +122,15 @@ func (k *call) timeout() time.Duration {
 // for the peer's queue.
 const retryUnix = 5 * time.Millisecond
 
-// room waits until the socket may have become ready, or ctx ends.
-func (k *call) room(ctx context.Context) error {
+// blocking says whether a call with these flags waits for its socket.
+func (k *call) blocking(flags int) bool {
+	return !k.socket.nonblock && flags&unix.MSG_DONTWAIT == 0
+}
+
+// ready waits until the socket may have become ready, or ctx ends.
+func (k *call) ready(ctx context.Context) error {
 	if k.socket.domain != unix.AF_UNIX {
-		p, err := k.s.poll()
-		if err != nil {
-			return err
-		}
-		return p.writable(ctx, k.socket.fd)
+		return k.s.poller.ready(ctx, k.socket.fd, unix.EPOLLOUT)
 	}
 	select {
 	case <-time.After(retryUnix):

@@ -83,14 +83,14 @@ func (k *call) peek(ctx context.Context, c *Call) {
 	}
 	defer func() { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, -1) }()
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 0)
-	buf := make([]byte, 1<<16)
+	buf, name := make([]byte, 1<<16), make([]byte, sockaddr.MaxLen)
 	for end := time.Now().Add(c.Lead.Wait); ctx.Err() == nil && time.Now().Before(end); {
 		for { // each is seen once: the offset moves on
-			n, from, err := unix.Recvfrom(fd, buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-			if err != nil {
+			n, named, errno := sys.Recvfrom(fd, buf, unix.MSG_PEEK|unix.MSG_DONTWAIT, name)
+			if errno != 0 {
 				break
 			}
-			if sentBy(from, c.Addr) && c.Lead.Reply(buf[:n]) {
+			if sentBy(name[:named], c.Addr) && c.Lead.Reply(buf[:n]) {
 				return
 			}
 		}
@@ -104,12 +104,10 @@ func (k *call) peek(ctx context.Context, c *Call) {
 }
 
 // sentBy says whether a datagram came from an address.
-func sentBy(from unix.Sockaddr, a netip.AddrPort) bool {
-	switch from := from.(type) {
-	case *unix.SockaddrInet4:
-		return from.Addr == a.Addr().Unmap().As4() && from.Port == int(a.Port())
-	case *unix.SockaddrInet6:
-		return netip.AddrFrom16(from.Addr).Unmap() == a.Addr().Unmap().WithZone("") && from.Port == int(a.Port())
-	}
-	return false
+func sentBy(name []byte, a netip.AddrPort) bool {
+	from, errno := sockaddr.Parse(name)
+	return errno == 0 && from.Inet.Port() == a.Port() && plain(from.Inet) == plain(a)
 }
+
+// plain is an address without what depends on the socket that it is seen by.
+func plain(a netip.AddrPort) netip.Addr { return a.Addr().Unmap().WithZone("") }

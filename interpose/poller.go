@@ -23,16 +23,15 @@ func newPoller() (*poller, error) {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err == nil {
+		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)})
+	}
 	if err != nil {
 		unix.Close(epfd)
-		return nil, fmt.Errorf("eventfd: %w", err)
+		unix.Close(wake)
+		return nil, fmt.Errorf("poll an eventfd: %w", err)
 	}
 	p := &poller{epfd: epfd, wake: wake, done: make(chan struct{}), waiters: make(map[int32]chan struct{})}
-	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)}); err != nil {
-		unix.Close(epfd)
-		unix.Close(wake)
-		return nil, fmt.Errorf("epoll_ctl: %w", err)
-	}
 	go p.run()
 	return p, nil
 }
@@ -59,9 +58,9 @@ func (p *poller) run() {
 	}
 }
 
-// writable waits until fd can be written to, or has failed. It returns ctx's
-// error when ctx ends first.
-func (p *poller) writable(ctx context.Context, fd int) error {
+// ready waits for one of events on fd, or for it to have failed or hung up,
+// which is one always. It returns ctx's error when ctx ends first.
+func (p *poller) ready(ctx context.Context, fd int, events uint32) error {
 	c := make(chan struct{})
 	p.mu.Lock()
 	p.waiters[int32(fd)] = c
@@ -74,7 +73,7 @@ func (p *poller) writable(ctx context.Context, fd int) error {
 		p.mu.Unlock()
 		_ = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, fd, nil)
 	}()
-	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: int32(fd)}
+	ev := unix.EpollEvent{Events: events | unix.EPOLLONESHOT, Fd: int32(fd)}
 	if err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}

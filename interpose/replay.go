@@ -30,6 +30,10 @@ type undelivered struct {
 	resp sys.Resp
 }
 
+func newReplay(on bool) replay {
+	return replay{on: on, results: make(map[uint32]undelivered), busy: make(map[uint32]chan struct{})}
+}
+
 // note keeps the answer to k.
 func (p *replay) note(k *call, r sys.Resp) {
 	if !p.on || r.Flags != 0 {
@@ -37,9 +41,6 @@ func (p *replay) note(k *call, r sys.Resp) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.results == nil {
-		p.results = make(map[uint32]undelivered)
-	}
 	if len(p.results) >= maxReplays {
 		clear(p.results)
 	}
@@ -64,9 +65,6 @@ func (p *replay) begin(n *sys.Notif) (r sys.Resp, again bool) {
 	}
 	if r, again = p.takeLocked(n); again {
 		return r, true
-	}
-	if p.busy == nil {
-		p.busy = make(map[uint32]chan struct{})
 	}
 	p.busy[n.PID] = make(chan struct{})
 	return r, false

@@ -108,7 +108,7 @@ func TestReplay(t *testing.T) {
 		{"a call that the kernel was to perform", true, sys.Resp{ID: 1, Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}, &again, false},
 		{"a kernel that needs none of it", false, sys.Resp{ID: 1, Val: 5}, &again, false},
 	} {
-		p := &replay{on: c.on}
+		p := newReplay(c.on)
 		k := &call{n: n}
 		if _, answered := p.begin(&n); answered {
 			t.Fatalf("%s: answered before it was performed", c.name)
@@ -127,7 +127,7 @@ func TestReplay(t *testing.T) {
 		p.end(c.next)
 	}
 	// It may come before the first receiver knows.
-	p := &replay{on: true}
+	p := newReplay(true)
 	p.begin(&n)
 	came := make(chan bool)
 	go func() {

@@ -33,15 +33,11 @@ type message struct {
 // sendto handles sendto(fd, buf, len, flags, addr, addrlen). The filter traps
 // it only with an address.
 func (k *call) sendto() result {
-	if r, ok := k.open(k.int(0)); !ok {
-		return r
-	}
-	errno := k.inspect()
-	var buf [sockaddr.MaxLen]byte
+	var errno unix.Errno
 	var addr []byte
 	named := k.arg(4) != 0 // socketcall(2) can get here without
-	if errno == 0 && named {
-		addr, errno = k.readAddr(k.arg(4), k.int(5), &buf)
+	if named {
+		addr, errno = k.readAddr(4)
 	}
 	if errno == 0 && named && len(addr) == 0 && k.socket.domain != unix.AF_UNIX && k.socket.typ == unix.SOCK_DGRAM {
 		errno = unix.EINVAL // an address of no length, not the absence of one
@@ -55,12 +51,6 @@ func (k *call) sendto() result {
 
 // sendmsg handles sendmsg(fd, msg, flags).
 func (k *call) sendmsg() result {
-	if r, ok := k.open(k.int(0)); !ok {
-		return r
-	}
-	if errno := k.inspect(); errno != 0 {
-		return k.ifValid(errno)
-	}
 	if k.ownSend() {
 		return k.decideLocal(func() result { return result{proceed: true} })
 	}
@@ -197,14 +187,15 @@ type transfer struct {
 // mode is sent later.
 func (t *transfer) step() result {
 	errno := t.push()
-	if errno == 0 && (len(t.rest) == 0 || t.sent == 0) {
-		return result{val: int64(t.sent)}
-	}
-	blocking := !t.k.socket.nonblock && t.m.flags&unix.MSG_DONTWAIT == 0
-	if (errno == 0 || errno == unix.EAGAIN) && (blocking || errno == 0) {
+	if errno == 0 && len(t.rest) > 0 && t.sent > 0 || t.full(errno) {
 		return result{later: t.finish}
 	}
 	return t.result(errno)
+}
+
+// full says that there is no room now, and that the call waits for some.
+func (t *transfer) full(errno unix.Errno) bool {
+	return errno == unix.EAGAIN && t.k.blocking(t.m.flags)
 }
 
 // result reports progress rather than an error, as the kernel does.
@@ -224,19 +215,18 @@ func (t *transfer) result(errno unix.Errno) result {
 
 // finish sends the rest, waiting for room as long as the socket may.
 func (t *transfer) finish(ctx context.Context) result {
-	wait, cancel := t.k.sendTimeout(ctx)
+	wait, cancel := t.k.limit(ctx)
 	defer cancel()
-	blocking := !t.k.socket.nonblock && t.m.flags&unix.MSG_DONTWAIT == 0
 	for {
 		errno := t.push()
 		switch {
 		case errno == 0 && len(t.rest) == 0:
 			return t.result(0)
 		case errno == 0:
-		case errno != unix.EAGAIN || !blocking:
+		case !t.full(errno):
 			return t.result(errno)
 		default:
-			err := t.k.room(wait)
+			err := t.k.ready(wait)
 			if r, over := t.k.interrupted(ctx); over && t.sent == 0 {
 				return r
 			}
@@ -284,10 +274,7 @@ func (t *transfer) push() unix.Errno {
 
 // gather copies n bytes of the caller's memory.
 func (k *call) gather(v []sockaddr.Iovec, n int) ([]byte, unix.Errno) {
-	if cap(k.buf) < n {
-		k.buf = make([]byte, n)
-	}
-	b := k.buf[:n]
+	b := k.buffer(n)
 	for at := 0; at < n; v = v[1:] {
 		part := b[at:min(n, at+int(v[0].Len))]
 		if errno := k.read(v[0].Base, part); errno != 0 {
@@ -316,12 +303,6 @@ func skip(v []sockaddr.Iovec, n int) []sockaddr.Iovec {
 // sendmmsg handles sendmmsg(fd, vec, vlen, flags): each message has a verdict
 // of its own, and the first that fails ends the call.
 func (k *call) sendmmsg() result {
-	if r, ok := k.open(k.int(0)); !ok {
-		return r
-	}
-	if errno := k.inspect(); errno != 0 {
-		return k.ifValid(errno)
-	}
 	if k.ownSend() {
 		return k.decideLocal(func() result { return result{proceed: true} })
 	}
@@ -344,9 +325,6 @@ func (v *vector) next() result {
 		if errno == 0 {
 			r = k.deliver(m)
 		}
-		if r.later != nil {
-			return v.wait(r)
-		}
 		if last, end := v.account(r); end {
 			return last
 		}
@@ -359,24 +337,17 @@ func (v *vector) header() uint64 {
 	return v.k.arg(1) + uint64(v.at)*size
 }
 
-// wait finishes one message and goes on with the others.
-func (v *vector) wait(r result) result {
-	later := r.later
-	return result{later: func(ctx context.Context) result {
-		r := later(ctx)
-		if r.later != nil {
-			return v.wait(r)
-		}
-		if last, end := v.account(r); end {
-			return last
-		}
-		return v.next()
-	}}
-}
-
-// account notes the outcome of a message. An error behind the first message
-// is dropped, see sendmmsg(2).
+// account notes the outcome of a message, of one that waits when it has one. An
+// error behind the first message is dropped, see sendmmsg(2).
 func (v *vector) account(r result) (last result, end bool) {
+	if later := r.later; later != nil {
+		return result{later: func(ctx context.Context) result {
+			if last, end := v.account(later(ctx)); end {
+				return last
+			}
+			return v.next()
+		}}, true
+	}
 	if r.abandoned || r.proceed {
 		return r, true
 	}
@@ -384,7 +355,7 @@ func (v *vector) account(r result) (last result, end bool) {
 		var length [4]byte
 		binary.NativeEndian.PutUint32(length[:], uint32(r.val))
 		_, at := v.k.mmsghdr()
-		if _, r.errno = sys.ProcessVMWritev(v.k.tid(), uintptr(v.header()+at), length[:]); r.errno == 0 {
+		if r.errno = v.k.write(v.header()+at, length[:]); r.errno == 0 {
 			v.at++
 			return result{}, false
 		}

@@ -36,6 +36,20 @@ func (k *call) inspect() unix.Errno {
 	return errno
 }
 
+// onSocket returns f for calls whose first argument is a socket: f finds it
+// duplicated and inspected.
+func onSocket(f func(*call) result) func(*call) result {
+	return func(k *call) result {
+		if r, ok := k.open(k.int(0)); !ok {
+			return r
+		}
+		if errno := k.inspect(); errno != 0 {
+			return k.ifValid(errno)
+		}
+		return f(k)
+	}
+}
+
 // network names what the socket belongs to. Sockets that the filter lets
 // nobody create can still arrive from outside; ok is false for them.
 func (s *socket) network() (n Network, ok bool) {

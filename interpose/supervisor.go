@@ -2,7 +2,6 @@ package interpose
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -35,9 +34,8 @@ type Supervisor struct {
 	log      *slog.Logger
 	threads  bool // pidfd_open knows PIDFD_THREAD
 
-	poll  func() (*poller, error) // made when a call has to wait for the first time
-	binds func() *binder          // made when a path is bound for the first time
-	watch watch
+	poller *poller
+	watch  watch
 
 	// toggle is held while O_NONBLOCK is set on a description that is the
 	// program's as well, so that nobody takes our flag for its own.
@@ -64,7 +62,7 @@ func NewSupervisor(listener int, p Policy, log *slog.Logger) *Supervisor {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Supervisor{
-		listener: listener, policy: p, log: log, threads: pidfdThread(), replay: replay{on: !sys.WaitKillable()},
+		listener: listener, policy: p, log: log, threads: pidfdThread(), replay: newReplay(!sys.WaitKillable()),
 		stuck: make(chan struct{}, 1),
 	}
 }
@@ -81,29 +79,28 @@ func pidfdThread() bool {
 // Serve answers calls until no process is left under the filter, which is no
 // error, or until ctx ends. It closes the listener: calls after that fail with
 // ENOSYS.
-func (s *Supervisor) Serve(ctx context.Context) error {
+func (s *Supervisor) Serve(ctx context.Context) (err error) {
+	s.users.Store(1)
+	defer s.leave()
+	if s.poller, err = newPoller(); err != nil {
+		return err
+	}
+	defer s.poller.close()
 	ctx, cancel := context.WithCancel(ctx)
-	var p *poller
-	s.poll = sync.OnceValues(func() (_ *poller, err error) {
-		p, err = newPoller()
-		return p, err
-	})
-	s.binds = sync.OnceValue(func() *binder { return newBinder(ctx) })
 	s.watch.start(ctx, s.listener)
 	s.handleAdopted(ctx)
-	s.users.Store(1)
 	s.startReceiver(ctx)
 	s.wg.Go(func() { s.relieve(ctx) })
 
-	err := s.untilEmpty(ctx)
+	// The listener hangs up when nobody runs under it any more.
+	err = s.poller.ready(ctx, s.listener, 0)
+	if ctx.Err() != nil {
+		err = nil
+	}
 	cancel()
 	s.watch.close()
 	s.waiting.Wait()
 	s.wg.Wait()
-	if p != nil {
-		p.close()
-	}
-	s.leave()
 	return err
 }
 
@@ -121,32 +118,6 @@ func (s *Supervisor) startReceiver(ctx context.Context) {
 	s.receivers.Add(1)
 	s.users.Add(1)
 	go s.receive(ctx)
-}
-
-// untilEmpty waits until the listener hangs up: nobody runs under it any more.
-func (s *Supervisor) untilEmpty(ctx context.Context) error {
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("eventfd: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
-	defer func() {
-		if stop() {
-			sys.Close(wake)
-		}
-	}()
-	fds := []unix.PollFd{{Fd: int32(s.listener)}, {Fd: int32(wake), Events: unix.POLLIN}}
-	for {
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
-			return fmt.Errorf("poll listener: %w", err)
-		}
-		switch {
-		case fds[0].Revents&(unix.POLLHUP|unix.POLLNVAL) != 0:
-			return nil
-		case ctx.Err() != nil:
-			return nil
-		}
-	}
 }
 
 // relieveAfter is how long a call may hold its receiver up before another one
@@ -277,9 +248,9 @@ func (s *Supervisor) handle(k *call) (r result) {
 
 // calls are those that the filter traps, of the native ABI.
 var calls = map[uint32]func(*call) result{
-	filter.Native.Number.Connect: (*call).connect, filter.Native.Number.Sendto: (*call).sendto,
-	filter.Native.Number.Sendmsg: (*call).sendmsg, filter.Native.Number.Sendmmsg: (*call).sendmmsg,
-	filter.Native.Number.Bind: (*call).bind, filter.Native.Number.Listen: (*call).listen,
+	filter.Native.Number.Connect: (*call).connect, filter.Native.Number.Sendto: onSocket((*call).sendto),
+	filter.Native.Number.Sendmsg: onSocket((*call).sendmsg), filter.Native.Number.Sendmmsg: onSocket((*call).sendmmsg),
+	filter.Native.Number.Bind: onSocket((*call).bind), filter.Native.Number.Listen: onSocket((*call).listen),
 }
 
 // perform performs a call of the native ABI.

@@ -49,10 +49,9 @@ func (k *call) unixPeer(op Op, addr []byte) (*Call, []byte, unix.Errno) {
 // openPath opens a path as the caller would: in its root, and a relative one
 // from its working directory.
 func (k *call) openPath(name string, flags int) (int, unix.Errno) {
-	proc := "/proc/" + strconv.Itoa(k.tid())
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC)}
 	how.Resolve = unix.RESOLVE_NO_MAGICLINKS // they would be the supervisor's
-	base := proc + "/cwd"
+	base := k.proc("cwd")
 	if !strings.HasPrefix(name, "/") && !k.sameRoot() {
 		// Neither ".." nor a symlink may lead out of the caller's root.
 		cwd, errno := k.cwd()
@@ -62,7 +61,7 @@ func (k *call) openPath(name string, flags int) (int, unix.Errno) {
 		name = cwd + "/" + name
 	}
 	if strings.HasPrefix(name, "/") {
-		base = proc + "/root"
+		base = k.proc("root")
 		how.Resolve = unix.RESOLVE_IN_ROOT
 	}
 	dir, err := unix.Open(base, unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
@@ -76,17 +75,10 @@ func (k *call) openPath(name string, flags int) (int, unix.Errno) {
 
 // cwd returns the caller's working directory as seen from its root.
 func (k *call) cwd() (string, unix.Errno) {
-	proc := "/proc/" + strconv.Itoa(k.tid())
-	root, err := os.Readlink(proc + "/root")
-	if err != nil {
-		return "", unix.EACCES
-	}
-	dir, err := os.Readlink(proc + "/cwd")
-	if err != nil {
-		return "", unix.EACCES
-	}
+	root, err := os.Readlink(k.proc("root"))
+	dir, err2 := os.Readlink(k.proc("cwd"))
 	rel, below := strings.CutPrefix(dir, strings.TrimSuffix(root, "/"))
-	if !below || rel != "" && rel[0] != '/' {
+	if err != nil || err2 != nil || !below || rel != "" && rel[0] != '/' {
 		return "", unix.EACCES // a directory from before chroot(2)
 	}
 	return rel, 0
@@ -117,7 +109,7 @@ func (k *call) connectUnix(addr []byte) result {
 }
 
 // bindUnix gives a socket a local name. A path is made with the caller's
-// directory and umask, by a thread that has both for itself.
+// directory and umask, by a thread that has both for itself and ends with it.
 func (k *call) bindUnix(addr []byte) result {
 	a, errno := sockaddr.Parse(addr)
 	if errno == unix.EAFNOSUPPORT || errno == 0 && a.Family != unix.AF_UNIX {
@@ -140,7 +132,12 @@ func (k *call) bindUnix(addr []byte) result {
 	k.pin(dir)
 	return k.decideLocal(func() result {
 		return result{later: func(context.Context) result {
-			return done(k.s.binds().bind(k.socket.fd, use, dir, st.umask))
+			runtime.LockOSThread() // for good: the thread ends with the goroutine
+			if unix.Unshare(unix.CLONE_FS) != nil || unix.Fchdir(dir) != nil {
+				return fail(unix.EACCES)
+			}
+			unix.Umask(st.umask)
+			return done(sys.Bind(k.socket.fd, use))
 		}}
 	})
 }
@@ -166,59 +163,11 @@ func (k *call) bindDir(name string, addr []byte) (dir int, use []byte, errno uni
 }
 
 func (k *call) sameRoot() bool {
-	proc := "/proc/" + strconv.Itoa(k.tid())
-	return sameFile("/", proc+"/root") && sameFile("/proc/self/ns/mnt", proc+"/ns/mnt")
+	return sameFile("/", k.proc("root")) && sameFile("/proc/self/ns/mnt", k.proc("ns/mnt"))
 }
 
 // sameFile says whether two paths name one file, or namespace.
 func sameFile(a, b string) bool {
 	var x, y unix.Stat_t
 	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino
-}
-
-// binder is a thread with a working directory and an umask of its own.
-type binder struct {
-	jobs chan bindJob
-	done <-chan struct{}
-}
-
-type bindJob struct {
-	fd, dir, umask int
-	addr           []byte
-	errno          chan unix.Errno
-}
-
-// newBinder returns a binder that ends with ctx.
-func newBinder(ctx context.Context) *binder {
-	b := &binder{make(chan bindJob), ctx.Done()}
-	go b.run(ctx)
-	return b
-}
-
-func (b *binder) run(ctx context.Context) {
-	runtime.LockOSThread() // for good: the thread ends with the goroutine
-	unshared := unix.Unshare(unix.CLONE_FS)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case j := <-b.jobs:
-			if unshared != nil || unix.Fchdir(j.dir) != nil {
-				j.errno <- unix.EACCES
-				continue
-			}
-			unix.Umask(j.umask)
-			j.errno <- sys.Bind(j.fd, j.addr)
-		}
-	}
-}
-
-func (b *binder) bind(fd int, addr []byte, dir, umask int) unix.Errno {
-	j := bindJob{fd: fd, dir: dir, umask: umask, addr: addr, errno: make(chan unix.Errno, 1)}
-	select {
-	case b.jobs <- j:
-		return <-j.errno
-	case <-b.done:
-		return unix.EACCES
-	}
 }

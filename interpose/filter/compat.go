@@ -47,6 +47,23 @@ var harmlessSocketcall = []uint32{
 	15, // getsockopt
 }
 
+// foreign writes what becomes of another ABI's calls.
+func (a *Arch) foreign(b *builder, compat *Arch) {
+	switch {
+	case compat != nil:
+		b.on(compat.Audit, compat.calls)
+	case a.Other != 0:
+		b.on(a.Other, ret(Notify))
+	}
+}
+
+// multiplexed writes what becomes of socketcall(2), where there is one.
+func (a *Arch) multiplexed(b *builder) {
+	if a.Number.Socketcall != 0 {
+		b.on(a.Number.Socketcall, socketcall)
+	}
+}
+
 func socketcall(b *builder) {
 	b.loadArg(0)
 	for _, call := range harmlessSocketcall {

@@ -43,12 +43,7 @@ const (
 func Program(a Arch, compat *Arch) []unix.SockFilter {
 	var b builder
 	b.load(offArch)
-	switch {
-	case compat != nil:
-		b.on(compat.Audit, compat.calls)
-	case a.Other != 0:
-		b.on(a.Other, ret(Notify))
-	}
+	a.foreign(&b, compat)
 	b.unless(a.Audit, ret(Errno(unix.ENOSYS)))
 	a.calls(&b)
 	return b.assemble()
@@ -84,15 +79,14 @@ func (a *Arch) calls(b *builder) {
 	b.on(n.Socketpair, socketpair)
 	b.on(n.Setsockopt, setsockopt)
 	b.on(n.Ioctl, ioctl)
-	b.on(n.Sendto, sendto)
-	b.on(n.Sendmsg, fastOpenElse(2, Notify))
-	b.on(n.Sendmmsg, fastOpenElse(3, Notify))
+	// sendto is left alone where it carries no address: that is what send(2) is.
+	b.on(n.Sendto, fastOpenElse(3, addressed))
+	b.on(n.Sendmsg, fastOpenElse(2, ret(Notify)))
+	b.on(n.Sendmmsg, fastOpenElse(3, ret(Notify)))
 	b.on(n.Connect, ret(Notify))
 	b.on(n.Bind, ret(Notify))
 	b.on(n.Listen, ret(Notify))
-	if n.Socketcall != 0 {
-		b.on(n.Socketcall, socketcall)
-	}
+	a.multiplexed(b)
 	b.ret(Allow)
 }
 
@@ -201,10 +195,9 @@ func ioctl(b *builder) {
 	b.ret(Allow)
 }
 
-// sendto is left alone where it carries no address: that is what send(2) is.
-func sendto(b *builder) {
-	b.loadArg(3)
-	b.ifSet(unix.MSG_FASTOPEN, ret(Errno(unix.EOPNOTSUPP)))
+// addressed traps calls whose fifth argument points to an address: it may be
+// NULL.
+func addressed(b *builder) {
 	b.loadArg(4)
 	b.unless(0, ret(Notify))
 	b.loadArgHigh(4)
@@ -214,10 +207,10 @@ func sendto(b *builder) {
 
 // fastOpenElse refuses MSG_FASTOPEN, which connects without a connect(2), in
 // the flags argument arg.
-func fastOpenElse(arg int, action uint32) block {
+func fastOpenElse(arg int, otherwise block) block {
 	return func(b *builder) {
 		b.loadArg(arg)
 		b.ifSet(unix.MSG_FASTOPEN, ret(Errno(unix.EOPNOTSUPP)))
-		b.ret(action)
+		otherwise(b)
 	}
 }

@@ -31,25 +31,22 @@ func KcmpFiles(pid1, pid2 int) (bool, unix.Errno) {
 // ProcessVMReadv copies from the memory of pid at addr into b and returns how
 // much it could read. It may sleep: the page can be anybody's to provide.
 func ProcessVMReadv(pid int, addr uintptr, b []byte) (int, unix.Errno) {
-	if len(b) == 0 {
-		return 0, 0
-	}
-	local := unix.Iovec{Base: &b[0], Len: uint64(len(b))}
-	remote := unix.RemoteIovec{Base: addr, Len: len(b)}
-	n, _, e := unix.Syscall6(unix.SYS_PROCESS_VM_READV, uintptr(pid),
-		uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
-	return int(n), e
+	return processVM(unix.SYS_PROCESS_VM_READV, pid, addr, b)
 }
 
-// ProcessVMWritev copies b into the memory of pid at addr.
+// ProcessVMWritev copies b into the memory of pid at addr, or as much of it as
+// can be written.
 func ProcessVMWritev(pid int, addr uintptr, b []byte) (int, unix.Errno) {
+	return processVM(unix.SYS_PROCESS_VM_WRITEV, pid, addr, b)
+}
+
+func processVM(trap uintptr, pid int, addr uintptr, b []byte) (int, unix.Errno) {
 	if len(b) == 0 {
 		return 0, 0
 	}
 	local := unix.Iovec{Base: &b[0], Len: uint64(len(b))}
 	remote := unix.RemoteIovec{Base: addr, Len: len(b)}
-	n, _, e := unix.Syscall6(unix.SYS_PROCESS_VM_WRITEV, uintptr(pid),
-		uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
+	n, _, e := unix.Syscall6(trap, uintptr(pid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
 	return int(n), e
 }
 

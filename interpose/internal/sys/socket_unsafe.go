@@ -39,6 +39,14 @@ func Sendmsg(fd int, data, addr, control []byte, flags int) (int, unix.Errno) {
 	return int(n), e
 }
 
+// Recvfrom receives into b. It fills name and returns its length, too.
+func Recvfrom(fd int, b []byte, flags int, name []byte) (n, named int, errno unix.Errno) {
+	size := uint32(len(name))
+	r, _, e := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(flags),
+		uintptr(unsafe.Pointer(unsafe.SliceData(name))), uintptr(unsafe.Pointer(&size)))
+	return int(r), int(min(size, uint32(len(name)))), e
+}
+
 // Getsockname is getsockname(2): it fills b and returns the name's length.
 func Getsockname(fd int, b []byte) (int, unix.Errno) {
 	n := uint32(len(b))
