@@ -57,7 +57,7 @@ func (c *clients) expect(who client, server netip.AddrPort) {
 	}
 }
 
-// server says which server a client asks.
+// server says which server a client asks, and that it was heard of.
 func (c *clients) server(who client) (netip.AddrPort, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,6 +66,17 @@ func (c *clients) server(who client) (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	c.recent.MoveToFront(e)
+	return e.Value.(*session).server, true
+}
+
+// look is server for others than the client: it was not heard of.
+func (c *clients) look(who client) (netip.AddrPort, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.known[who]
+	if e == nil {
+		return netip.AddrPort{}, false
+	}
 	return e.Value.(*session).server, true
 }
 

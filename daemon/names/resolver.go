@@ -193,8 +193,26 @@ func (r *Resolver) Expect(network string, local, server netip.AddrPort) {
 	if err != nil {
 		return
 	}
-	r.clients.expect(client{tcp, netip.AddrPortFrom(local.Addr().Unmap(), local.Port())}, dialable(server))
+	r.clients.expect(client{tcp, unmapped(local)}, dialable(server))
 }
+
+// Server says which server a datagram socket asks that was connected here, by its
+// two addresses.
+func (r *Resolver) Server(local, peer netip.AddrPort) (netip.AddrPort, bool) {
+	local, peer = unmapped(local), unmapped(peer)
+	r.mu.Lock()
+	here := false
+	for at, addr := range r.addrs {
+		here = here || !at.tcp && addr == peer
+	}
+	r.mu.Unlock()
+	if !here {
+		return netip.AddrPort{}, false
+	}
+	return r.clients.look(client{false, local})
+}
+
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 // Trusts says whether names are believed from a server.
 func (r *Resolver) Trusts(server netip.AddrPort) bool {

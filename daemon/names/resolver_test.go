@@ -260,6 +260,7 @@ func TestClientsBound(t *testing.T) {
 	for i := range maxClients + 10 {
 		c.expect(at(i), netip.AddrPort{})
 		c.server(at(0)) // in use
+		c.look(at(1))   // not so
 	}
 	if len(c.known) != maxClients || c.recent.Len() != maxClients {
 		t.Errorf("got %d, %d clients", len(c.known), c.recent.Len())
@@ -427,6 +428,37 @@ func TestAddrFor(t *testing.T) {
 			if err != nil || got.Addr().String() != c.want {
 				t.Errorf("%s, %s: got %v, %v; want %s", network, c.server, got, err, c.want)
 			}
+		}
+	}
+}
+
+// TestServer: a datagram socket that is connected here asks the server that it was
+// led from, and no other socket does.
+func TestServer(t *testing.T) {
+	r := start(t, Config{})
+	server, server6 := netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("[fe80::1%2]:53")
+	udp, udp6, tcp := connect(t, r, "udp", server), connect(t, r, "udp", server6), connect(t, r, "tcp", server)
+	stranger := dialOnly(t, r, "udp", false)
+	at := func(p *program) netip.AddrPort { return netip.MustParseAddrPort(p.RemoteAddr().String()) }
+	mapped := func(a netip.AddrPort) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr().As16()), a.Port())
+	}
+	for _, c := range []struct {
+		name        string
+		local, peer netip.AddrPort
+		want        netip.AddrPort
+	}{
+		{"UDP", localOf(udp), at(udp), server},
+		{"UDP, mapped", mapped(localOf(udp)), mapped(at(udp)), server},
+		{"UDP over IPv6", localOf(udp6), at(udp6), server6},
+		{"TCP", localOf(tcp), at(tcp), netip.AddrPort{}},
+		{"connected elsewhere", localOf(udp), server, netip.AddrPort{}},
+		{"connected to the resolver's other address", localOf(udp), at(tcp), netip.AddrPort{}},
+		{"not led", localOf(stranger), at(stranger), netip.AddrPort{}},
+		{"neither", netip.AddrPort{}, netip.AddrPort{}, netip.AddrPort{}},
+	} {
+		if got, ok := r.Server(c.local, c.peer); got != c.want || ok != c.want.IsValid() {
+			t.Errorf("%s: got %v, %v; want %v", c.name, got, ok, c.want)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (r *Resolver) accept(l *net.TCPListener) {
 // converse serves one connection.
 func (r *Resolver) converse(c *net.TCPConn) {
 	from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	from = unmapped(from)
 	server, ok := r.clients.take(r.ctx, client{true, from})
 	if !ok {
 		return

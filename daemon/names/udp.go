@@ -25,7 +25,7 @@ func (r *Resolver) receive(c *net.UDPConn) {
 			r.log.Debug("resolver: receive", "error", err)
 			continue
 		}
-		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		from = unmapped(from)
 		server, ok := r.clients.server(client{false, from})
 		if !ok {
 			continue
