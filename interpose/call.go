@@ -43,6 +43,7 @@ type call struct {
 	compat   bool // a 32-bit call
 	indirect bool // args were in memory, where the kernel would read them again
 
+	way    way // in which it waits for its socket
 	pidfd  int
 	pinned int // O_PATH descriptor of a path that was decided about
 	socket socket
@@ -52,7 +53,7 @@ type call struct {
 
 func (k *call) reset(s *Supervisor, n *sys.Notif) {
 	k.s, k.n, k.args, k.ctx, k.end, k.seen = s, *n, n.Data.Args, nil, nil, 0
-	k.compat, k.indirect = false, false
+	k.compat, k.indirect, k.way = false, false, outward
 	k.pidfd, k.pinned, k.socket = -1, -1, socket{fd: -1}
 }
 

@@ -101,7 +101,19 @@ func (k *call) interrupted(ctx context.Context) (result, bool) {
 	return r, over
 }
 
-// limit bounds ctx by the socket's SO_SNDTIMEO.
+// way is the direction of a call: the option that limits its wait, and the
+// event that it waits for.
+type way struct {
+	option int
+	event  uint32
+}
+
+var (
+	outward = way{unix.SO_SNDTIMEO, unix.EPOLLOUT}
+	inward  = way{unix.SO_RCVTIMEO, unix.EPOLLIN}
+)
+
+// limit bounds ctx by the socket's timeout.
 func (k *call) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d := k.timeout(); d != 0 {
 		return context.WithTimeout(ctx, d)
@@ -109,9 +121,9 @@ func (k *call) limit(ctx context.Context) (context.Context, context.CancelFunc) 
 	return context.WithCancel(ctx)
 }
 
-// timeout is the socket's SO_SNDTIMEO; 0 is none.
+// timeout is the socket's, of the call's way; 0 is none.
 func (k *call) timeout() time.Duration {
-	tv, err := unix.GetsockoptTimeval(k.socket.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+	tv, err := unix.GetsockoptTimeval(k.socket.fd, unix.SOL_SOCKET, k.way.option)
 	if err != nil {
 		return 0
 	}
@@ -130,7 +142,7 @@ func (k *call) blocking(flags int) bool {
 // ready waits until the socket may have become ready, or ctx ends.
 func (k *call) ready(ctx context.Context) error {
 	if k.socket.domain != unix.AF_UNIX {
-		return k.s.poller.ready(ctx, k.socket.fd, unix.EPOLLOUT)
+		return k.s.poller.ready(ctx, k.socket.fd, k.way.event)
 	}
 	select {
 	case <-time.After(retryUnix):

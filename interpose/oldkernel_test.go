@@ -104,7 +104,7 @@ func TestOldKernels(t *testing.T) {
 			tests := "TestLacking|TestVerdicts|TestZeroPolicy|TestPanic|TestWait|TestInterrupted|TestCallerKilled|TestSIGPIPE|" +
 				"TestSemantics|TestPrivateTable|TestKilledWhileWaiting|TestExecBeside|TestOnceUnderSignals"
 			if name == "all" {
-				tests += "|TestRaces"
+				tests += "|TestRaces|TestRecvfrom"
 			}
 			cmd := exec.Command(self, "-test.v", "-test.run", "^("+tests+")$", "-test.skip", "^TestRaces$/stalled|absent")
 			// The Go runtime's own signals may have a call performed twice, see replay.

@@ -130,9 +130,11 @@ func (k *call) nonblocking(f func() unix.Errno) unix.Errno {
 }
 
 // localAddr returns the address an IP socket is bound to.
-func (s *socket) localAddr() (netip.AddrPort, unix.Errno) {
+func (s *socket) localAddr() (netip.AddrPort, unix.Errno) { return s.name(sys.Getsockname) }
+
+func (s *socket) name(get func(int, []byte) (int, unix.Errno)) (netip.AddrPort, unix.Errno) {
 	var b [sockaddr.MaxLen]byte
-	n, errno := sys.Getsockname(s.fd, b[:])
+	n, errno := get(s.fd, b[:])
 	if errno != 0 {
 		return netip.AddrPort{}, errno
 	}

@@ -3,6 +3,7 @@ package interpose
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -26,6 +27,11 @@ const (
 type Supervisor struct {
 	Compat  bool             // the program was started with Command.Compat
 	Foreign func(exe string) // told once of a 32-bit program that is refused; may be nil
+
+	// Origin returns, for a socket by its two addresses, the one that the program
+	// connected it to before a Lead made that another: recvfrom says that datagrams
+	// come from there. It must not block. Nil: none was led.
+	Origin func(local, peer netip.AddrPort) (origin netip.AddrPort, ok bool)
 
 	foreignOnce sync.Once
 
@@ -251,6 +257,7 @@ var calls = map[uint32]func(*call) result{
 	filter.Native.Number.Connect: (*call).connect, filter.Native.Number.Sendto: onSocket((*call).sendto),
 	filter.Native.Number.Sendmsg: onSocket((*call).sendmsg), filter.Native.Number.Sendmmsg: onSocket((*call).sendmmsg),
 	filter.Native.Number.Bind: onSocket((*call).bind), filter.Native.Number.Listen: onSocket((*call).listen),
+	filter.Native.Number.Recvfrom: (*call).recvfrom,
 }
 
 // perform performs a call of the native ABI.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -20,6 +21,7 @@ import (
 type policy struct {
 	check  func(*Call) Verdict
 	decide func(context.Context, *Call) Verdict
+	origin func(local, peer netip.AddrPort) (netip.AddrPort, bool) // see Supervisor.Origin
 }
 
 func (p policy) Check(c *Call) Verdict { return p.check(c) }
@@ -82,6 +84,9 @@ func runWith(t *testing.T, stdin *os.File, p Policy, argv ...string) (string, un
 	go func() { io.Copy(&out, r); close(copied) }()
 	served := make(chan error, 1)
 	s := NewSupervisor(proc.TakeListener(), p, nil)
+	if p, ok := p.(policy); ok {
+		s.Origin = p.origin
+	}
 	go func() { served <- s.Serve(context.Background()) }()
 	e, err := proc.Wait()
 	if err != nil {

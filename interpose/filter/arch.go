@@ -15,6 +15,7 @@ type Arch struct {
 type Numbers struct {
 	Socket, Socketpair, Connect, Bind, Listen    uint32
 	Sendto, Sendmsg, Sendmmsg, Setsockopt, Ioctl uint32
+	Recvfrom                                     uint32
 	Seccomp, Clone, Clone3, Bpf, RequestKey      uint32
 	IoUringSetup, IoUringEnter, IoUringRegister  uint32
 
@@ -31,7 +32,7 @@ var (
 		X32:   true,
 		Number: Numbers{
 			Socket: 41, Connect: 42, Sendto: 44, Sendmsg: 46, Bind: 49, Listen: 50,
-			Socketpair: 53, Setsockopt: 54, Sendmmsg: 307, Ioctl: 16,
+			Socketpair: 53, Setsockopt: 54, Sendmmsg: 307, Ioctl: 16, Recvfrom: 45,
 			Clone: 56, Clone3: 435, Seccomp: 317, Bpf: 321, RequestKey: 249,
 			IoUringSetup: 425, IoUringEnter: 426, IoUringRegister: 427,
 		},
@@ -41,7 +42,7 @@ var (
 		Other: unix.AUDIT_ARCH_ARM,
 		Number: Numbers{
 			Socket: 198, Socketpair: 199, Bind: 200, Listen: 201, Connect: 203,
-			Sendto: 206, Setsockopt: 208, Sendmsg: 211, Sendmmsg: 269, Ioctl: 29,
+			Sendto: 206, Setsockopt: 208, Sendmsg: 211, Sendmmsg: 269, Ioctl: 29, Recvfrom: 207,
 			Clone: 220, Clone3: 435, Seccomp: 277, Bpf: 280, RequestKey: 218,
 			IoUringSetup: 425, IoUringEnter: 426, IoUringRegister: 427,
 		},

@@ -8,7 +8,7 @@ var I386 = Arch{
 	Audit: unix.AUDIT_ARCH_I386,
 	Number: Numbers{
 		Socket: 359, Socketpair: 360, Bind: 361, Connect: 362, Listen: 363,
-		Setsockopt: 366, Sendto: 369, Sendmsg: 370, Sendmmsg: 345, Ioctl: 54,
+		Setsockopt: 366, Sendto: 369, Sendmsg: 370, Sendmmsg: 345, Ioctl: 54, Recvfrom: 371,
 		Clone: 120, Clone3: 435, Seccomp: 354, Bpf: 357, RequestKey: 287,
 		IoUringSetup: 425, IoUringEnter: 426, IoUringRegister: 427,
 		Socketcall: 102,
@@ -32,12 +32,15 @@ func (n *Numbers) Native(nr uint32) uint32 {
 		return own.Sendmsg
 	case n.Sendmmsg:
 		return own.Sendmmsg
+	case n.Recvfrom:
+		return own.Recvfrom
 	}
 	return ^uint32(0)
 }
 
 // Calls of socketcall(2) that can name no destination and create no socket,
-// include/uapi/linux/net.h. The arguments of all are in memory.
+// include/uapi/linux/net.h. The arguments of all are in memory: those of recvfrom
+// cannot be told apart here as recvfrom does, and each small datagram would pay.
 var harmlessSocketcall = []uint32{
 	5, 18, // accept, accept4
 	6, 7, // getsockname, getpeername

@@ -141,6 +141,11 @@ func want(a Arch, d *data) uint32 {
 			return fast(lo(3), Allow)
 		}
 		return fast(lo(3), Notify)
+	case n.Recvfrom:
+		if d.args[4] != 0 && lo(2) > 4096 {
+			return Notify
+		}
+		return Allow
 	case n.Sendmsg:
 		return fast(lo(2), Notify)
 	case n.Sendmmsg:
@@ -283,6 +288,8 @@ func triples(a Arch, nr uint32) [][3]int {
 		return [][3]int{{0, 1, 2}}
 	case n.Sendto:
 		return [][3]int{{3, 4, 5}}
+	case n.Recvfrom:
+		return [][3]int{{2, 4, 5}}
 	default:
 		return [][3]int{{0, 1, 2}, {3, 4, 5}}
 	}
@@ -314,7 +321,7 @@ func tryTriple(t *testing.T, a Arch, prog []unix.SockFilter, nr uint32, at [3]in
 func named(a Arch) []uint32 {
 	n := a.Number
 	list := []uint32{
-		n.Socket, n.Socketpair, n.Connect, n.Bind, n.Listen, n.Sendto, n.Sendmsg, n.Sendmmsg, n.Setsockopt, n.Ioctl,
+		n.Socket, n.Socketpair, n.Connect, n.Bind, n.Listen, n.Sendto, n.Sendmsg, n.Sendmmsg, n.Recvfrom, n.Setsockopt, n.Ioctl,
 		n.Seccomp, n.Clone, n.Clone3, n.Bpf, n.RequestKey, n.IoUringSetup, n.IoUringEnter, n.IoUringRegister,
 	}
 	if n.Socketcall != 0 {
@@ -347,6 +354,7 @@ func TestNativeNumbers(t *testing.T) {
 		{"socket", n.Socket, unix.SYS_SOCKET}, {"socketpair", n.Socketpair, unix.SYS_SOCKETPAIR},
 		{"connect", n.Connect, unix.SYS_CONNECT}, {"bind", n.Bind, unix.SYS_BIND}, {"listen", n.Listen, unix.SYS_LISTEN},
 		{"sendto", n.Sendto, unix.SYS_SENDTO}, {"sendmsg", n.Sendmsg, unix.SYS_SENDMSG}, {"sendmmsg", n.Sendmmsg, unix.SYS_SENDMMSG},
+		{"recvfrom", n.Recvfrom, unix.SYS_RECVFROM},
 		{"setsockopt", n.Setsockopt, unix.SYS_SETSOCKOPT}, {"ioctl", n.Ioctl, unix.SYS_IOCTL}, {"seccomp", n.Seccomp, unix.SYS_SECCOMP},
 		{"clone", n.Clone, unix.SYS_CLONE}, {"clone3", n.Clone3, unix.SYS_CLONE3}, {"bpf", n.Bpf, unix.SYS_BPF},
 		{"request_key", n.RequestKey, unix.SYS_REQUEST_KEY}, {"io_uring_setup", n.IoUringSetup, unix.SYS_IO_URING_SETUP},

@@ -107,8 +107,8 @@ func unixName(path []byte) string {
 	return string(path)
 }
 
-// Inet encodes a as a struct sockaddr_in, or as a struct sockaddr_in6 without a
-// scope where as4 is false.
+// Inet encodes a as a struct sockaddr_in, or as a struct sockaddr_in6 where as4
+// is false. A zone that is no number is left out.
 func Inet(a netip.AddrPort, as4 bool) []byte {
 	b := make([]byte, lenInet6All)
 	binary.BigEndian.PutUint16(b[2:], a.Port())
@@ -121,6 +121,8 @@ func Inet(a netip.AddrPort, as4 bool) []byte {
 	binary.NativeEndian.PutUint16(b, unix.AF_INET6)
 	ip := a.Addr().As16()
 	copy(b[8:], ip[:])
+	scope, _ := strconv.ParseUint(a.Addr().Zone(), 10, 32)
+	binary.NativeEndian.PutUint32(b[24:], uint32(scope))
 	return b
 }
 

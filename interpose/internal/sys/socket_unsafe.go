@@ -48,9 +48,14 @@ func Recvfrom(fd int, b []byte, flags int, name []byte) (n, named int, errno uni
 }
 
 // Getsockname is getsockname(2): it fills b and returns the name's length.
-func Getsockname(fd int, b []byte) (int, unix.Errno) {
+func Getsockname(fd int, b []byte) (int, unix.Errno) { return name(unix.SYS_GETSOCKNAME, fd, b) }
+
+// Getpeername is getpeername(2), in the same way.
+func Getpeername(fd int, b []byte) (int, unix.Errno) { return name(unix.SYS_GETPEERNAME, fd, b) }
+
+func name(trap uintptr, fd int, b []byte) (int, unix.Errno) {
 	n := uint32(len(b))
-	_, _, e := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)))
+	_, _, e := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(&n)))
 	return int(min(n, uint32(len(b)))), e
 }
 
