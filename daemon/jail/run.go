@@ -154,7 +154,7 @@ func (s *supervisor) serve(ctx context.Context, adopted []interpose.Pending) {
 // newServing returns what answers the calls that come through listener.
 func (s *supervisor) newServing(listener int) *interpose.Supervisor {
 	serving := interpose.NewSupervisor(listener, s.policy, nil)
-	serving.Compat = s.cfg.Compat
+	serving.Compat, serving.Origin = s.cfg.Compat, s.policy.dns.resolver.Server
 	serving.Foreign = func(exe string) {
 		s.line(fmt.Sprintf("netjail: refused: %s is a 32-bit program. %s", notifier.Clean(exe, 300), compatHint))
 	}

@@ -56,16 +56,17 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// TestCares is TestClients with node's other resolver, at a server on this machine:
-// it drops what does not come from the server's address, which the answers in a
-// jail do only there.
+// TestCares is TestClients with node's other resolver, which drops what does not
+// come from the server's address.
 func TestCares(t *testing.T) {
 	e2etest.Need(t, "/usr/bin/node")
-	configure(t, "/etc/resolv.conf", "nameserver "+loopbackServer+"\n")
-	for _, host := range []string{"a.example.org", "six.example.org"} {
-		t.Run(host, func(t *testing.T) {
-			threeRuns(t, host, []string{"/usr/bin/node", "-e", nodeCares, host})
-		})
+	for _, server := range []string{dnsServer, dnsServer6, loopbackServer} {
+		configure(t, "/etc/resolv.conf", "nameserver "+server+"\n")
+		for _, host := range []string{"a.example.org", "six.example.org"} {
+			t.Run(server+" "+host, func(t *testing.T) {
+				threeRuns(t, host, []string{"/usr/bin/node", "-e", nodeCares, host})
+			})
+		}
 	}
 }
 
