@@ -63,6 +63,9 @@ type handler func(*question)
 type question struct {
 	dnsmessage.Question
 	id   uint16
+	head dnsmessage.Header
+	edns bool
+	do   bool   // wants signatures, RFC 3225
 	name string // in lower case, without the final dot
 	size int    // of the largest answer that fits
 	tcp  bool
@@ -188,7 +191,7 @@ func parse(raw []byte) (*question, error) {
 	if err != nil || len(list) != 1 || head.Response || head.OpCode != 0 {
 		return nil, fmt.Errorf("no query: %w", err)
 	}
-	q := &question{Question: list[0], id: head.ID, size: 512}
+	q := &question{Question: list[0], id: head.ID, head: head, size: 512}
 	q.name = strings.TrimSuffix(strings.ToLower(q.Name.String()), ".")
 	if err := errors.Join(p.SkipAllAnswers(), p.SkipAllAuthorities()); err != nil {
 		return nil, err
@@ -200,6 +203,7 @@ func parse(raw []byte) (*question, error) {
 		}
 		if h.Type == dnsmessage.TypeOPT {
 			q.size = max(q.size, int(h.Class))
+			q.edns, q.do = true, h.DNSSECAllowed()
 		}
 		if err := p.SkipAdditional(); err != nil {
 			return nil, err

@@ -22,6 +22,10 @@ var zone = map[string]handler{
 	"moving.example.org": moves([]string{
 		"198.51.100.21", "198.51.100.22", "198.51.100.23"}),
 
+	"records.example.org":   hasRecords,
+	"_sip._tcp.example.org": hasRecords,
+	"bits.example.org":      saysBits,
+
 	"home.example.org":        hasAddrs("127.0.0.1"),
 	"inside.example.org":      hasAddrs("10.77.0.1"),
 	"metadata.example.org":    hasAddrs("169.254.169.254"),
