@@ -2,12 +2,12 @@
 // does what was answered.
 //
 // A program started so runs under a seccomp filter that traps connect,
-// bind, listen, sendto with an address, sendmsg and sendmmsg, and recvfrom with a
-// large buffer, see Supervisor.Origin. For each trapped
+// bind, listen, sendto with an address, sendmsg and sendmmsg. For each trapped
 // call the Supervisor duplicates the socket once, copies the address once,
 // asks a Policy about the copy, and performs the call itself on the duplicate
 // with the copy. What the program changes in its memory or its descriptor table
-// meanwhile has no effect.
+// meanwhile has no effect. A recvfrom is trapped for its result only, and asked
+// about by nobody, see Supervisor.Origin.
 //
 //	c, err := interpose.Prepare(&interpose.Command{Path: "/usr/bin/curl", Args: args})
 //	p, err := c.Start()

@@ -57,15 +57,16 @@ func (k *call) recvfrom() result {
 			if r := take(); r.errno != unix.EAGAIN {
 				return r
 			}
-			if k.socket.shut() { // it stays ready, and never has anything again
+			if k.socket.empty() {
 				return native
 			}
 		}
 	}}
 }
 
-// shut says whether the socket was shut down for reading.
-func (s *socket) shut() bool {
+// empty says whether the socket stays ready without a datagram: it was shut down
+// for reading, or has errors queued.
+func (s *socket) empty() bool {
 	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLRDHUP}}
 	_, err := unix.Poll(fds, 0)
 	return err != nil || fds[0].Revents != 0
