@@ -145,7 +145,7 @@ func (s *server) ask(ctx context.Context, j *jail, m *api.Message) (any, error) 
 		return nil, err
 	}
 	q.App = j.reg.App
-	prompters := s.prompters(ctx, j)
+	prompters := s.prompters(j)
 	var look *journal.Look
 	if len(prompters) > 0 {
 		open, end := context.WithCancel(ctx)
@@ -253,12 +253,10 @@ func (s *server) learn(ctx context.Context, from <-chan notifier.About, seen <-c
 }
 
 // prompters returns whom a jail's questions can be put to.
-func (s *server) prompters(ctx context.Context, j *jail) []notifier.Prompter {
+func (s *server) prompters(j *jail) []notifier.Prompter {
 	var list []notifier.Prompter
 	if j.reg.Bus != "" {
-		if p := s.buses.get(ctx, j.reg.Bus, s.trusted); p != nil {
-			list = append(list, p)
-		}
+		list = append(list, s.buses.get(j.reg.Bus, s.trusted))
 	}
 	if j.tty != nil {
 		list = append(list, j.tty)
@@ -284,29 +282,19 @@ type buses struct {
 	m  map[string]*desktop.Prompter
 }
 
-// get returns the prompter of a bus, or nil if it cannot be had.
-func (b *buses) get(ctx context.Context, address string, trust func(int) bool) *desktop.Prompter {
+// get returns the prompter of a bus. It connects by itself, as often as it takes.
+func (b *buses) get(address string, trust func(int) bool) *desktop.Prompter {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p, ok := b.m[address]; ok {
-		select {
-		case <-p.Done():
-			p.Close()
-			delete(b.m, address)
-		default:
-			return p
+	p, ok := b.m[address]
+	if !ok {
+		p = desktop.New(address, b.log)
+		p.Trust(trust)
+		if b.m == nil {
+			b.m = make(map[string]*desktop.Prompter)
 		}
+		b.m[address] = p
 	}
-	p, err := desktop.Dial(ctx, address, b.log)
-	if err != nil {
-		b.log.Warn("no desktop to ask on", "bus", address, "error", err)
-		return nil
-	}
-	p.Trust(trust)
-	if b.m == nil {
-		b.m = make(map[string]*desktop.Prompter)
-	}
-	b.m[address] = p
 	return p
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,9 +41,9 @@ const busConfig = `<busconfig>
   </policy>
 </busconfig>`
 
-// privateBus starts a bus of the test's own and returns its address, its
-// folder for service files and what kills it.
-func privateBus(t *testing.T) (address, dir string, kill func()) {
+// privateBus starts a bus of the test's own and returns it and its folder for
+// service files.
+func privateBus(t *testing.T) (b *bus, dir string) {
 	t.Helper()
 	daemon, err := exec.LookPath("dbus-daemon")
 	if err != nil {
@@ -56,6 +57,12 @@ func privateBus(t *testing.T) (address, dir string, kill func()) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, dir, dir), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return startBus(t, daemon, config), dir
+}
+
+// startBus starts the bus of a configuration, also once more.
+func startBus(t *testing.T, daemon, config string) *bus {
+	t.Helper()
 	cmd := exec.Command(daemon, "--nofork", "--print-address", "--config-file", config)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -64,20 +71,31 @@ func privateBus(t *testing.T) (address, dir string, kill func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	killed := false
-	kill = func() {
-		if !killed {
-			killed = true
-			cmd.Process.Kill()
-			cmd.Wait()
-		}
-	}
-	t.Cleanup(kill)
+	b := &bus{cmd: cmd}
+	b.again = func() *bus { return startBus(t, daemon, config) }
+	t.Cleanup(b.kill)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatalf("read bus address: %v", err)
 	}
-	return strings.TrimSpace(line), dir, kill
+	b.address = strings.TrimSpace(line)
+	return b
+}
+
+// bus is a dbus-daemon.
+type bus struct {
+	cmd     *exec.Cmd
+	address string
+	killed  bool
+	again   func() *bus // starts one at the same place
+}
+
+func (b *bus) kill() {
+	if !b.killed {
+		b.killed = true
+		b.cmd.Process.Kill()
+		b.cmd.Wait()
+	}
 }
 
 // connect returns another program's connection to the bus.
@@ -102,17 +120,14 @@ func settle(t *testing.T, conn *dbus.Conn) {
 // dial returns a Prompter on the bus.
 func dial(t *testing.T, address string) *Prompter {
 	t.Helper()
-	p, err := Dial(t.Context(), address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := New(address, nil)
 	t.Cleanup(func() { p.Close() })
 	return p
 }
 
 // note is what a server was asked to show.
 type note struct {
-	id            uint32
+	id, replaces  uint32
 	app, icon     string
 	summary, body string
 	actions       []string
@@ -138,26 +153,70 @@ type server struct {
 	shown  chan note
 	closed chan uint32
 	early  chan func(note) // called before the next Notify returns
+
+	mu     sync.Mutex
+	screen map[uint32]bool // what is on it
+	last   uint32
 }
 
 // serve owns the service's name on a new connection. methods replace the
 // usual ones.
 func serve(t *testing.T, address string, caps []string, methods map[string]any) *server {
 	t.Helper()
-	s := &server{conn: connect(t, address), shown: make(chan note, 16), closed: make(chan uint32, 16), early: make(chan func(note), 1)}
+	s := &server{conn: connect(t, address), shown: make(chan note, 64), closed: make(chan uint32, 64), early: make(chan func(note), 1)}
 	if err := s.export(caps, methods); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
+// put returns the id of a notification that replaces another one, if that is
+// there still.
+func (s *server) put(replaces uint32) uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.screen[replaces] {
+		return replaces
+	}
+	s.last++
+	s.screen[s.last] = true
+	return s.last
+}
+
+// remove takes a notification off the screen, if it is there.
+func (s *server) remove(id uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.screen[id]
+	delete(s.screen, id)
+	return was
+}
+
+// click presses a button, which takes the notification off the screen as most
+// servers do.
+func (s *server) click(t *testing.T, n note, label string) {
+	t.Helper()
+	was := s.remove(n.id)
+	emit(t, s.conn, "ActionInvoked", n.id, n.key(t, label))
+	if was {
+		emit(t, s.conn, "NotificationClosed", n.id, closeReasonBy)
+	}
+}
+
+// dismiss is a person who closes a notification.
+func (s *server) dismiss(t *testing.T, id uint32) {
+	t.Helper()
+	if s.remove(id) {
+		emit(t, s.conn, "NotificationClosed", id, closeReasonBy)
+	}
+}
+
 func (s *server) export(caps []string, methods map[string]any) error {
-	id := uint32(100)
+	s.screen, s.last = make(map[uint32]bool), 100
 	table := map[string]any{
 		"GetCapabilities": func() ([]string, *dbus.Error) { return caps, nil },
 		"Notify": func(app string, replaces uint32, icon, summary, body string, actions []string, hints map[string]dbus.Variant, timeout int32) (uint32, *dbus.Error) {
-			id++
-			n := note{id, app, icon, summary, body, actions, hints, timeout}
+			n := note{s.put(replaces), replaces, app, icon, summary, body, actions, hints, timeout}
 			select {
 			case f := <-s.early:
 				f(n)
@@ -166,7 +225,7 @@ func (s *server) export(caps []string, methods map[string]any) error {
 			s.shown <- n
 			return n.id, nil
 		},
-		"CloseNotification": func(id uint32) *dbus.Error { s.closed <- id; return nil },
+		"CloseNotification": func(id uint32) *dbus.Error { s.remove(id); s.closed <- id; return nil },
 	}
 	for name, f := range methods {
 		table[name] = f
@@ -186,6 +245,26 @@ func emit(t *testing.T, conn *dbus.Conn, member string, args ...any) {
 	t.Helper()
 	if err := conn.Emit(path, service+"."+member, args...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// drawnBy waits until p knows what it has on the screen: a person takes longer
+// to act than the service takes to answer.
+func drawnBy(t *testing.T, p *Prompter) {
+	t.Helper()
+	for end := time.Now().Add(wait); ; time.Sleep(time.Millisecond) {
+		busy := false
+		p.mu.Lock()
+		for s := range p.showing {
+			busy = busy || s.drawing || s.now.id == 0
+		}
+		p.mu.Unlock()
+		if !busy {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("the notification is not drawn")
+		}
 	}
 }
 
@@ -238,7 +317,7 @@ func question(t *testing.T) notifier.Question {
 		t.Fatal(err)
 	}
 	return notifier.Question{
-		ID: "1", App: "curl", Dest: d, Exe: "/usr/bin/curl", PID: 1234,
+		ID: "0123abcd", App: "curl", Dest: d, Exe: "/usr/bin/curl", PID: 1234,
 		Command: `curl <b>&amp;</b>`, Waiting: 1, Deadline: time.Now().Add(time.Minute),
 	}
 }

@@ -16,7 +16,10 @@ import (
 	"github.com/netjail/netjail/rules"
 )
 
-var buttonsAndMarkup = []string{"actions", "body", "body-markup", "persistence"}
+var (
+	buttonsAndMarkup = []string{"actions", "body", "body-markup", "persistence"}
+	everything       = append([]string{"icon-static", "sound", "inline-reply"}, buttonsAndMarkup...)
+)
 
 func TestAnswers(t *testing.T) {
 	const (
@@ -40,9 +43,9 @@ func TestAnswers(t *testing.T) {
 		{"closed by a call", closeNote, uint32(3), 0, 0, "", notifier.ErrDismissed},
 		{"closed, who knows why", closeNote, uint32(77), 0, 0, "", notifier.ErrDismissed},
 	}
-	address, _, _ := privateBus(t)
-	s := serve(t, address, buttonsAndMarkup, nil)
-	p := dial(t, address)
+	bus, _ := privateBus(t)
+	s := serve(t, bus.address, buttonsAndMarkup, nil)
+	p := dial(t, bus.address)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			q := question(t)
@@ -72,18 +75,19 @@ func TestAnswers(t *testing.T) {
 // TestForged: only the notification service's own signals with the right id
 // and key count. The last one, a real one, is the positive control.
 func TestForged(t *testing.T) {
-	address, _, _ := privateBus(t)
-	s := serve(t, address, buttonsAndMarkup, nil)
-	p := dial(t, address)
-	q := question(t)
-	r := ask(t.Context(), p, q)
+	bus, _ := privateBus(t)
+	s := serve(t, bus.address, everything, nil)
+	p := dial(t, bus.address)
+	r := ask(t.Context(), p, question(t))
 	n := recv(t, "notification", s.shown)
 	allow, deny := n.key(t, "Allow always"), n.key(t, "Deny")
 
-	forger := connect(t, address)
+	forger := connect(t, bus.address)
 	emit(t, forger, "ActionInvoked", n.id, allow)
 	emit(t, forger, "NotificationClosed", n.id, uint32(1))
-	us := p.conn.Names()[0]
+	emit(t, forger, "NotificationReplied", n.id, "allow always")
+	emit(t, forger, "ActivationToken", n.id, allow)
+	us := linkOf(p).conn.Names()[0]
 	for _, f := range []struct {
 		iface, member string
 		path          dbus.ObjectPath
@@ -91,6 +95,7 @@ func TestForged(t *testing.T) {
 	}{
 		{service, "ActionInvoked", path, []any{n.id, allow}},
 		{service, "NotificationClosed", path, []any{n.id, uint32(1)}},
+		{service, "NotificationReplied", path, []any{n.id, "allow always"}},
 		{busName, "NameOwnerChanged", "/org/freedesktop/DBus", []any{service, s.conn.Names()[0], forger.Names()[0]}},
 		{service, "ActionInvoked", path, []any{n.id, allow}},
 	} {
@@ -109,6 +114,10 @@ func TestForged(t *testing.T) {
 	emit(t, s.conn, "NotificationClosed", n.id+1, uint32(2))
 	emit(t, s.conn, "NotificationClosed", n.id, "2")
 	emit(t, s.conn, "Nonsense", n.id, allow)
+	emit(t, s.conn, "ActivationToken", n.id, allow)
+	emit(t, s.conn, "NotificationReplied", n.id+1, "allow")
+	emit(t, s.conn, "NotificationReplied", n.id, []string{"allow"})
+	emit(t, s.conn, "NotificationReplied", n.id, strings.Repeat("allow ", maxReply))
 	send(t, s.conn, us, "/elsewhere", service, "ActionInvoked", n.id, allow)
 
 	emit(t, s.conn, "ActionInvoked", n.id, deny)
@@ -135,22 +144,22 @@ func send(t *testing.T, conn *dbus.Conn, to string, at dbus.ObjectPath, iface, m
 
 // TestEarly: a signal that overtakes Notify's answer is not lost.
 func TestEarly(t *testing.T) {
-	address, _, _ := privateBus(t)
-	s := serve(t, address, buttonsAndMarkup, nil)
+	bus, _ := privateBus(t)
+	s := serve(t, bus.address, buttonsAndMarkup, nil)
 	s.early <- func(n note) {
 		s.conn.Emit(path, service+".NotificationClosed", n.id+1, uint32(1))
 		s.conn.Emit(path, service+".ActionInvoked", n.id, n.actions[2])
 	}
-	got := recv(t, "answer", ask(t.Context(), dial(t, address), question(t)))
+	got := recv(t, "answer", ask(t.Context(), dial(t, bus.address), question(t)))
 	if got.err != nil || got.a.Verdict != rules.Allow {
 		t.Errorf("got %+v, want allow", got)
 	}
 }
 
 func TestWithoutButtons(t *testing.T) {
-	address, _, _ := privateBus(t)
-	s := serve(t, address, []string{"body"}, nil)
-	p := dial(t, address)
+	bus, _ := privateBus(t)
+	s := serve(t, bus.address, []string{"body"}, nil)
+	p := dial(t, bus.address)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	r := ask(ctx, p, question(t))
@@ -158,7 +167,7 @@ func TestWithoutButtons(t *testing.T) {
 	if len(n.actions) != 0 {
 		t.Errorf("buttons: got %q, want none", n.actions)
 	}
-	if !strings.HasSuffix(n.body, "answer on the terminal") {
+	if !strings.HasSuffix(n.body, "answer with: netjail answer 0123abcd allow") {
 		t.Errorf("body does not say how to answer:\n%s", n.body)
 	}
 	emit(t, s.conn, "ActionInvoked", n.id, "default")
@@ -174,9 +183,9 @@ func TestWithoutButtons(t *testing.T) {
 }
 
 func TestTwoQuestions(t *testing.T) {
-	address, _, _ := privateBus(t)
-	s := serve(t, address, buttonsAndMarkup, nil)
-	p := dial(t, address)
+	bus, _ := privateBus(t)
+	s := serve(t, bus.address, buttonsAndMarkup, nil)
+	p := dial(t, bus.address)
 	r1 := ask(t.Context(), p, question(t))
 	n1 := recv(t, "first notification", s.shown)
 	r2 := ask(t.Context(), p, question(t))
@@ -195,15 +204,15 @@ func TestTwoQuestions(t *testing.T) {
 // TestRestart: the service goes away in the middle of a question and a new one
 // shows it again; the old one's buttons are worth nothing then.
 func TestRestart(t *testing.T) {
-	address, _, _ := privateBus(t)
-	old := serve(t, address, buttonsAndMarkup, nil)
-	p := dial(t, address)
+	bus, _ := privateBus(t)
+	old := serve(t, bus.address, buttonsAndMarkup, nil)
+	p := dial(t, bus.address)
 	r := ask(t.Context(), p, question(t))
 	n := recv(t, "notification", old.shown)
 	if _, err := old.conn.ReleaseName(service); err != nil {
 		t.Fatal(err)
 	}
-	renewed := serve(t, address, []string{"actions"}, nil)
+	renewed := serve(t, bus.address, []string{"actions"}, nil)
 	again := recv(t, "notification of the new service", renewed.shown)
 	if n.key(t, "Deny") == again.key(t, "Deny") {
 		t.Error("the action keys were used twice")
@@ -221,15 +230,15 @@ func TestRestart(t *testing.T) {
 // TestRestartsForEver: a service that dies of our notification is not asked
 // without end.
 func TestRestartsForEver(t *testing.T) {
-	address, _, _ := privateBus(t)
-	p := dial(t, address)
-	s := serve(t, address, buttonsAndMarkup, nil)
+	bus, _ := privateBus(t)
+	p := dial(t, bus.address)
+	s := serve(t, bus.address, buttonsAndMarkup, nil)
 	r := ask(t.Context(), p, question(t))
 	for i := range maxShows {
 		recv(t, fmt.Sprintf("notification %d", i+1), s.shown)
 		s.conn.Close()
 		if i < maxShows-1 {
-			s = serve(t, address, buttonsAndMarkup, nil)
+			s = serve(t, bus.address, buttonsAndMarkup, nil)
 		}
 	}
 	if got := recv(t, "end", r); !errors.Is(got.err, errOwnerLost) {
@@ -252,12 +261,12 @@ func TestBadServers(t *testing.T) {
 		"id is a struct":          {"Notify": notifyAs(struct{ A, B uint32 }{7, 7})},
 		"no Notify":               {"Notify": func(int) *dbus.Error { return nil }},
 	}
-	address, _, _ := privateBus(t)
-	p := dial(t, address)
-	p.timeout = 300 * time.Millisecond
+	bus, _ := privateBus(t)
+	p := dial(t, bus.address)
+	p.pace.call = 300 * time.Millisecond
 	for name, methods := range cases {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, address, []string{"actions"}, methods)
+			s := serve(t, bus.address, []string{"actions"}, methods)
 			defer s.conn.Close()
 			if got := recv(t, "end", ask(t.Context(), p, question(t))); !errors.Is(got.err, notifier.ErrNobody) {
 				t.Errorf("got %+v, want %v", got, notifier.ErrNobody)
@@ -280,12 +289,12 @@ func TestNobody(t *testing.T) {
 		"", "nonsense", "unix:path=/nonexistent/bus", "tcp:host=127.0.0.1,port=1",
 		"unixexec:path=/bin/touch,argv1=" + filepath.Join(t.TempDir(), "x"), "autolaunch:",
 	} {
-		if _, err := Dial(t.Context(), address, nil); !errors.Is(err, notifier.ErrNobody) {
-			t.Errorf("Dial(%q): got %v, want %v", address, err, notifier.ErrNobody)
+		if got := recv(t, "end", ask(t.Context(), dial(t, address), question(t))); !errors.Is(got.err, notifier.ErrNobody) {
+			t.Errorf("%q: got %v, want %v", address, got.err, notifier.ErrNobody)
 		}
 	}
-	address, _, _ := privateBus(t)
-	p := dial(t, "unix:path=/nonexistent;"+address)
+	bus, _ := privateBus(t)
+	p := dial(t, "unix:path=/nonexistent;"+bus.address)
 	if got := recv(t, "end", ask(t.Context(), p, question(t))); !errors.Is(got.err, notifier.ErrNobody) {
 		t.Errorf("no service: got %+v, want %v", got, notifier.ErrNobody)
 	}
@@ -296,10 +305,10 @@ func TestNobody(t *testing.T) {
 }
 
 func TestTrust(t *testing.T) {
-	address, _, _ := privateBus(t)
-	s := serve(t, address, buttonsAndMarkup, nil)
+	bus, _ := privateBus(t)
+	s := serve(t, bus.address, buttonsAndMarkup, nil)
 	for _, trusted := range []bool{false, true} {
-		p := dial(t, address)
+		p := dial(t, bus.address)
 		p.Trust(func(pid int) bool { return trusted && pid == os.Getpid() })
 		r := ask(t.Context(), p, question(t))
 		if !trusted {
@@ -318,7 +327,7 @@ func TestTrust(t *testing.T) {
 
 // TestActivation: the bus starts the service when a question needs it.
 func TestActivation(t *testing.T) {
-	address, dir, _ := privateBus(t)
+	bus, dir := privateBus(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -327,38 +336,12 @@ func TestActivation(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, service+".service"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	conn := connect(t, address)
+	conn := connect(t, bus.address)
 	if err := conn.BusObject().Call(busName+".ReloadConfig", 0).Err; err != nil {
 		t.Fatal(err)
 	}
-	got := recv(t, "answer", ask(t.Context(), dial(t, address), question(t)))
+	got := recv(t, "answer", ask(t.Context(), dial(t, bus.address), question(t)))
 	if got.err != nil || got.a.Verdict != rules.Deny || got.a.By != "desktop" {
 		t.Errorf("got %+v, want deny", got)
-	}
-}
-
-func TestBusLost(t *testing.T) {
-	for _, how := range []string{"killed", "closed"} {
-		t.Run(how, func(t *testing.T) {
-			address, _, kill := privateBus(t)
-			s := serve(t, address, buttonsAndMarkup, nil)
-			p := dial(t, address)
-			r := ask(t.Context(), p, question(t))
-			recv(t, "notification", s.shown)
-			if how == "closed" {
-				if err := p.Close(); err != nil {
-					t.Errorf("close: %v", err)
-				}
-			} else {
-				kill()
-			}
-			if got := recv(t, "end", r); !errors.Is(got.err, errBusLost) {
-				t.Errorf("got %+v, want %v", got, errBusLost)
-			}
-			recv(t, "Done", p.Done())
-			if _, err := p.Ask(t.Context(), question(t)); !errors.Is(err, errBusLost) {
-				t.Errorf("asked again: got %v, want %v", err, errBusLost)
-			}
-		})
 	}
 }

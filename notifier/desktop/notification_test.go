@@ -1,7 +1,6 @@
 package desktop
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,10 +12,8 @@ func TestBuild(t *testing.T) {
 	now := time.Now()
 	q := question(t)
 	q.Deadline = now.Add(time.Minute)
-	keys := 0
-	key := func() string { keys++; return fmt.Sprint("k", keys) }
 
-	n := build(q, parseCapabilities(buttonsAndMarkup), now, key)
+	n := build(q, parseAbilities(everything, ""), menu{}, "", now)
 	if got, want := n.summary, "curl wants to connect to 192.0.2.7 port 443 (https, tcp)"; got != want {
 		t.Errorf("summary: got %q, want %q", got, want)
 	}
@@ -28,8 +25,8 @@ func TestBuild(t *testing.T) {
 			t.Errorf("body lacks %q:\n%s", want, n.body)
 		}
 	}
-	if got, want := fmt.Sprint(n.actions), "[k1 Allow always k2 Allow once k3 Deny]"; got != want || len(n.answers) != 3 {
-		t.Errorf("actions: got %s and %d answers, want %s", got, len(n.answers), want)
+	if got, want := labels(n.buttons), "Allow always, Allow once, Deny, More…"; got != want {
+		t.Errorf("buttons: got %s, want %s", got, want)
 	}
 	if n.timeout != 0 {
 		t.Errorf("timeout with persistence: got %d, want 0", n.timeout)
@@ -44,7 +41,7 @@ func TestBuild(t *testing.T) {
 
 	q.Title, q.Icon, q.Chain = "<i>cURL", "web-browser", []string{"sh", "curl"}
 	q.Origin = notifier.FromHome
-	n = build(q, parseCapabilities([]string{"body"}), now, key)
+	n = build(q, parseAbilities([]string{"body", "icon-multi"}, ""), menu{}, "", now)
 	if got, want := n.icon, "web-browser"; got != want {
 		t.Errorf("icon: got %q, want %q", got, want)
 	}
@@ -60,11 +57,43 @@ func TestBuild(t *testing.T) {
 	if strings.ContainsAny(n.body, "<>&") || !strings.Contains(n.body, "curl ‹b›＆amp;‹/b›") {
 		t.Errorf("body without markup:\n%s", n.body)
 	}
-	if n.actions != nil || len(n.answers) != 0 {
-		t.Errorf("actions without buttons: got %q", n.actions)
+	if len(n.buttons) != 0 || !strings.HasSuffix(n.body, "\nanswer with: netjail answer 0123abcd allow") {
+		t.Errorf("without buttons: got %q and the body\n%s", labels(n.buttons), n.body)
 	}
 	if n.timeout != 60000 {
 		t.Errorf("timeout: got %d, want 60000", n.timeout)
+	}
+}
+
+// TestAbilities: a server gets what it says it can show, and no more.
+func TestAbilities(t *testing.T) {
+	q := question(t)
+	q.Icon = "web-browser"
+	for _, c := range []struct {
+		name, server string
+		caps         []string
+		buttons      string
+		icon         string
+		resident     bool
+		reply        bool
+		summary      string // its end
+	}{
+		{"nothing", "", nil, "", "", false, false, " · answer with: netjail answer 0123abcd allow"},
+		{"body", "", []string{"body"}, "", "", false, false, "tcp)"},
+		{"a line to type in but no buttons", "", []string{"body", "inline-reply"}, "", "", false, false, "tcp)"},
+		{"icons", "", []string{"body", "icon-static"}, "", "web-browser", false, false, "tcp)"},
+		{"everything", "Plasma", everything, "Allow always, Allow once, Deny, More…", "web-browser", false, true, "tcp)"},
+		{"GNOME", "gnome-shell", buttonsAndMarkup, "Allow always, Deny, More…", "", true, false, "tcp)"},
+		{"GNOME's old one", "Notification Daemon", buttonsAndMarkup, "Allow always, Allow once, Deny, More…", "", false, false, "tcp)"},
+	} {
+		n := build(q, parseAbilities(c.caps, c.server), menu{}, "", time.Now())
+		_, reply := n.hints["x-kde-reply-placeholder-text"]
+		if labels(n.buttons) != c.buttons || n.icon != c.icon || n.hints["resident"].Value() != c.resident || reply != c.reply {
+			t.Errorf("%s: got %q, icon %q, hints %v, want %+v", c.name, labels(n.buttons), n.icon, n.hints, c)
+		}
+		if !strings.HasSuffix(n.summary, c.summary) {
+			t.Errorf("%s: got the summary %q, want %q in the end", c.name, n.summary, c.summary)
+		}
 	}
 }
 

@@ -16,6 +16,9 @@ const (
 
 	// maxEvents bounds what is kept until Notify has told the id.
 	maxEvents = 64
+
+	// maxReply is longer than any answer in words.
+	maxReply = 256
 )
 
 // occurrence is what can happen to a notification on the screen.
@@ -24,73 +27,31 @@ type occurrence int
 const (
 	nothing      occurrence = iota
 	pressed                 // a button
+	replied                 // a text was typed into it
 	closedByUser            //
 	closed                  // expired, or removed by the server
-	lost                    // its server has gone
+	undone                  // removed by the server for what was pressed before
 )
 
 // event is a signal of the notification service.
 type event struct {
 	id   uint32
 	what occurrence
-	key  string // of pressed
-}
+	text string // of pressed the action key, of replied what was typed
+	seq  dbus.Sequence
 
-// showing is one notification on the screen. The fields below wake are guarded
-// by Prompter.mu.
-type showing struct {
-	owner   string
-	answers map[string]notifier.Answer
-	wake    chan struct{}
-
-	id     uint32 // 0 until Notify has returned
-	events []event
-	gone   bool // nothing is on the screen any more
-	lost   bool // the owner has
-}
-
-// register makes signals count for a notification that is about to be shown:
-// they may arrive before Notify returns.
-func (p *Prompter) register(owner string, answers map[string]notifier.Answer) *showing {
-	s := &showing{owner: owner, answers: answers, wake: make(chan struct{}, 1)}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.lost = p.owner != owner
-	p.showing[s] = struct{}{}
-	return s
-}
-
-func (p *Prompter) unregister(s *showing) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.showing, s)
-}
-
-// next takes the oldest event of s.
-func (p *Prompter) next(s *showing) (occurrence, string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(s.events) > 0 {
-		e := s.events[0]
-		s.events = s.events[1:]
-		if e.id != s.id {
-			continue
-		}
-		if e.what != pressed {
-			s.gone = true
-		}
-		return e.what, e.key
-	}
-	if s.lost {
-		s.gone = true
-		return lost, ""
-	}
-	return nothing, ""
+	// What showing.judge finds out.
+	on     notifier.Question // what was on the screen
+	was    bool              // before what is there now
+	button button            // of pressed
 }
 
 // signals hands what the bus sends to p. It runs on the connection's reader,
 // so that no signal overtakes another, and never blocks.
-type signals struct{ p *Prompter }
+type signals struct {
+	p *Prompter
+	l *link
+}
 
 var _ dbus.SignalHandler = signals{}
 
@@ -99,11 +60,12 @@ func (s signals) DeliverSignal(iface, name string, sig *dbus.Signal) {
 	switch {
 	case iface == busName && name == "NameOwnerChanged" && sig.Sender == busName:
 		if owner, ok := newOwner(sig.Body); ok {
-			s.p.setOwner(owner)
+			s.p.setOwner(s.l, owner)
 		}
 	case iface == service && sig.Path == path:
 		if e, ok := parseEvent(name, sig.Body); ok {
-			s.p.deliver(sig.Sender, e)
+			e.seq = sig.Sequence
+			s.p.deliver(s.l, sig.Sender, e)
 		}
 	}
 }
@@ -132,30 +94,30 @@ func parseEvent(name string, body []any) (event, bool) {
 	switch name {
 	case "ActionInvoked":
 		key, ok := body[1].(string)
-		return event{id, pressed, key}, ok
+		return event{id: id, what: pressed, text: key}, ok
+	case "NotificationReplied":
+		text, ok := body[1].(string)
+		return event{id: id, what: replied, text: text}, ok && len(text) <= maxReply
 	case "NotificationClosed":
 		reason, ok := body[1].(uint32)
 		if reason == closeReasonBy {
-			return event{id, closedByUser, ""}, ok
+			return event{id: id, what: closedByUser}, ok
 		}
-		return event{id, closed, ""}, ok
+		return event{id: id, what: closed}, ok
 	}
 	return event{}, false
 }
 
 // deliver gives an event to the notifications it may belong to.
-func (p *Prompter) deliver(sender string, e event) {
+func (p *Prompter) deliver(l *link, sender string, e event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if sender == "" || sender != p.owner {
+	if sender == "" || sender != l.owner {
 		p.log.Debug("notification signal ignored: not from the notification service", "sender", sender)
 		return
 	}
 	for s := range p.showing {
-		if s.owner != sender || (s.id != 0 && s.id != e.id) {
-			continue
-		}
-		if _, ours := s.answers[e.key]; e.what == pressed && !ours {
+		if s.link != l || s.owner != sender || !s.concerns(e) {
 			continue
 		}
 		if len(s.events) >= maxEvents {
@@ -166,23 +128,32 @@ func (p *Prompter) deliver(sender string, e event) {
 	}
 }
 
-// setOwner notes who owns the service's name now.
-func (p *Prompter) setOwner(owner string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.seen++
-	p.setOwnerLocked(owner)
+// concerns says whether an event may be about s, whose id is not known while
+// it is drawn.
+func (s *showing) concerns(e event) bool {
+	if _, ours := s.keys[e.text]; e.what == pressed && !ours {
+		return false
+	}
+	return s.drawing || e.id == s.now.id || e.id == s.before.id
 }
 
-func (p *Prompter) setOwnerLocked(owner string) {
-	if p.owner == owner {
+// setOwner notes who owns the service's name now.
+func (p *Prompter) setOwner(l *link, owner string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.seen++
+	p.setOwnerLocked(l, owner)
+}
+
+func (p *Prompter) setOwnerLocked(l *link, owner string) {
+	if l.owner == owner {
 		return
 	}
-	p.owner = owner
-	close(p.changed)
-	p.changed = make(chan struct{})
+	l.owner = owner
+	close(l.changed)
+	l.changed = make(chan struct{})
 	for s := range p.showing {
-		if s.owner != owner {
+		if s.link == l && s.owner != owner {
 			s.lost = true
 			s.poke()
 		}
