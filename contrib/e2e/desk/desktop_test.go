@@ -41,6 +41,7 @@ type desktop struct {
 	h   *e2etest.Home
 	env []string // of what runs on it
 	log string   // directory of the pictures
+	bus *exec.Cmd
 }
 
 // bus starts a session bus that everything in h uses from then on.
@@ -48,13 +49,18 @@ func bus(t *testing.T, h *e2etest.Home) *desktop {
 	t.Helper()
 	e2etest.Need(t, "gdbus")
 	sock := filepath.Join(h.Dir, "bus")
-	conf := filepath.Join(h.Dir, "bus.conf")
-	writeFile(t, conf, fmt.Sprintf(busConfig, sock))
+	writeFile(t, filepath.Join(h.Dir, "bus.conf"), fmt.Sprintf(busConfig, sock))
 	h.Env = append(h.Env, "DBUS_SESSION_BUS_ADDRESS=unix:path="+sock)
 	d := &desktop{t: t, h: h, env: append([]string{"NO_AT_BRIDGE=1", "GSETTINGS_BACKEND=memory"}, h.Env...), log: t.TempDir()}
-	d.start(exec.Command(e2etest.Need(t, "dbus-daemon"), "--config-file="+conf, "--nofork"))
-	e2etest.WaitFor(t, "the bus answers", func() bool { return d.owns("org.freedesktop.DBus") })
+	d.startBus()
 	return d
+}
+
+// startBus starts the bus, also once more when the one before was killed.
+func (d *desktop) startBus() {
+	d.t.Helper()
+	d.bus = d.start(exec.Command(e2etest.Need(d.t, "dbus-daemon"), "--config-file="+filepath.Join(d.h.Dir, "bus.conf"), "--nofork"))
+	e2etest.WaitFor(d.t, "the bus answers", func() bool { return d.owns("org.freedesktop.DBus") })
 }
 
 // display adds a display to the bus.
@@ -116,20 +122,26 @@ func (d *desktop) windows() []string {
 	return strings.Fields(d.output("xdotool", "search", "--onlyvisible", "--class", "notification-daemon"))
 }
 
-// popup waits until the one notification is drawn completely: with its
+// popup waits until the one notification is drawn completely: with so many
 // buttons, and at rest, for it grows while it is laid out.
-func (d *desktop) popup() *popup {
+func (d *desktop) popup(buttons int) *popup {
+	d.t.Helper()
+	return d.popupThat(fmt.Sprintf("a notification with %d buttons", buttons), func(p *popup) bool { return len(p.buttons()) == buttons })
+}
+
+// popupThat waits until the one notification is as it is described, and at rest.
+func (d *desktop) popupThat(what string, is func(*popup) bool) *popup {
 	d.t.Helper()
 	const atRest = 4 // pictures in a row that are the same
 	var last *popup
 	same := 0
-	e2etest.WaitFor(d.t, "a notification with three buttons", func() bool {
+	e2etest.WaitFor(d.t, what, func() bool {
 		ids := d.windows()
 		if len(ids) != 1 {
 			return false
 		}
 		p := d.look(ids[0])
-		if p == nil || len(p.buttons()) != 3 {
+		if p == nil || !is(p) {
 			same = 0
 			return false
 		}
@@ -229,6 +241,20 @@ func (d *desktop) click(at image.Point) {
 	d.output("xdotool", "mousemove", "--sync", strconv.Itoa(at.X), strconv.Itoa(at.Y), "click", "1")
 }
 
+// turn clicks on a button that opens another page: until that is there the
+// notification is gone, and the pointer must not be on the next one's buttons.
+func (d *desktop) turn(at image.Point) {
+	d.click(at)
+	d.output("xdotool", "mousemove", "--sync", "10", "700")
+}
+
+// picture keeps a picture of the screen for people who want to look.
+func (d *desktop) picture(name string) {
+	if dir := os.Getenv("NETJAIL_TEST_PICTURES"); dir != "" {
+		d.output("import", "-window", "root", filepath.Join(dir, strings.NewReplacer("/", "-", " ", "-").Replace(name)+".png"))
+	}
+}
+
 // gone waits until no notification is on the screen.
 func (d *desktop) gone() {
 	d.t.Helper()
@@ -247,15 +273,42 @@ func (d *desktop) keep() {
 	d.output("import", "-window", "root", filepath.Join(dir, strings.ReplaceAll(d.t.Name(), "/", "-")+".png"))
 }
 
-// dunst starts the notification daemon whose buttons are lines of a menu. Its
-// menu picks the line with choice in it.
-func (d *desktop) dunst(choice string) {
+// dunst starts the notification daemon whose buttons are lines of a menu.
+func (d *desktop) dunst() *exec.Cmd {
 	d.t.Helper()
 	e2etest.Need(d.t, "dunstctl")
 	menu, config := filepath.Join(d.h.Dir, "menu"), filepath.Join(d.h.Dir, "dunstrc")
-	writeFile(d.t, menu, "grep -F '"+choice+"'\n")
+	// A line has the label before the headline: "#Deny (curl wants to ...) [3,key]".
+	writeFile(d.t, menu, "grep -F -f "+menu+".choice | tee -a "+menu+".chosen\n")
 	writeFile(d.t, config, "[global]\n dmenu = /bin/sh "+menu+"\n")
-	d.notifier("dunst", "-config", config)
+	return d.notifier("dunst", "-config", config)
+}
+
+// pick picks the line of dunst's menu that has this label, once it is there.
+// Dunst does not open a menu while the last one is being closed.
+func (d *desktop) pick(label string) {
+	d.t.Helper()
+	d.pickLine("#" + label + " (")
+}
+
+// pickLine picks the line of dunst's menu that begins like this.
+func (d *desktop) pickLine(begin string) {
+	d.t.Helper()
+	menu := filepath.Join(d.h.Dir, "menu")
+	writeFile(d.t, menu+".choice", begin+"\n")
+	writeFile(d.t, menu+".chosen", "")
+	e2etest.WaitFor(d.t, "a menu with "+begin, func() bool {
+		d.output("dunstctl", "context")
+		return size(menu+".chosen") > 0
+	})
+}
+
+func size(name string) int64 {
+	fi, err := os.Stat(name)
+	if err != nil {
+		return 0
+	}
+	return fi.Size()
 }
 
 // displayed waits until dunst shows so many notifications.
