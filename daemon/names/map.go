@@ -18,6 +18,10 @@ const (
 	maxTTL = 24 * time.Hour
 )
 
+// putOff is how much later a name is forgotten each time that its address is
+// found in use.
+const putOff = 10 * time.Second
+
 // Limits of a Map. What is soonest to expire makes room.
 const (
 	maxPairs = 16384 // names of addresses
@@ -30,6 +34,12 @@ const (
 // A program in the jail decides what is asked, so what it makes the map do is
 // bounded: an answer costs O(log n) for each of its addresses.
 type Map struct {
+	// Used says whether a connection uses an address; nil: none does. The names
+	// of such an address are kept, so that people see where the connection
+	// goes, but cease to count for new ones all the same. It is called with
+	// the Map locked. What does not know at once may say that one does.
+	Used func(netip.Addr) bool
+
 	mu    sync.Mutex
 	pairs map[pair]*entry
 	hosts map[netip.Addr]*host
@@ -46,15 +56,12 @@ type entry struct {
 	pair
 	seen  time.Time // when it was last in an answer
 	until time.Time // when it ceases to count
-	due   time.Time // when it is forgotten: later, while a connection uses it
+	due   time.Time // when it is forgotten, unless a connection uses the address
 	place int       // in the queue
 	slot  int       // in the host's entries
 }
 
-type host struct {
-	entries []*entry
-	holds   int
-}
+type host struct{ entries []*entry }
 
 // Name is a name of an address, for people to see.
 type Name struct {
@@ -92,16 +99,14 @@ func (m *Map) Names(addr netip.Addr, now time.Time) []string {
 func (m *Map) Known(addr netip.Addr, now time.Time) []Name {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.expire(now)
 	h := m.hosts[plain(addr)]
 	if h == nil {
 		return nil
 	}
-	entries := slices.SortedFunc(slices.Values(h.entries), latest)
 	var list []Name
-	for _, e := range entries {
-		if live := e.until.After(now); live || h.holds > 0 {
-			list = append(list, Name{Name: e.name, Alias: e.alias, Live: live})
-		}
+	for _, e := range slices.SortedFunc(slices.Values(h.entries), latest) {
+		list = append(list, Name{Name: e.name, Alias: e.alias, Live: e.until.After(now)})
 	}
 	return list
 }
@@ -114,23 +119,6 @@ func latest(a, b *entry) int {
 		return 1
 	}
 	return cmp.Or(b.seen.Compare(a.seen), strings.Compare(a.name, b.name))
-}
-
-// Hold keeps the names of an address while a connection uses it, so that people
-// see where it goes. They cease to count for new connections all the same.
-// release may be called more than once.
-func (m *Map) Hold(addr netip.Addr) (release func()) {
-	addr = plain(addr)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.host(addr).holds++
-	return sync.OnceFunc(func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		h := m.hosts[addr]
-		h.holds--
-		m.tidy(addr, h)
-	})
 }
 
 // Record remembers what an answer to a query says. It is for answers that came
@@ -173,7 +161,7 @@ func (m *Map) record(a answer, now time.Time) {
 	}
 }
 
-// Lease is a name of an address for as long as it counts: what another
+// Lease is a name of an address, and until when it counts: what another
 // process's Map needs to go on.
 type Lease struct {
 	Addr  netip.Addr `json:"addr"`
@@ -183,25 +171,26 @@ type Lease struct {
 	Until time.Time  `json:"until"`
 }
 
-// Leases returns all that counts.
+// Leases returns all that is remembered: what does not count any more, too,
+// while a connection uses it.
 func (m *Map) Leases(now time.Time) []Lease {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.expire(now)
 	var list []Lease
 	for _, e := range m.queue {
-		if e.until.After(now) {
-			list = append(list, Lease{e.addr, e.name, e.alias, e.seen, e.until})
-		}
+		list = append(list, Lease{e.addr, e.name, e.alias, e.seen, e.until})
 	}
 	return list
 }
 
-// Take adds the leases of another Map.
+// Take adds the leases of another Map. What does not count any more is
+// forgotten unless a connection uses it here.
 func (m *Map) Take(list []Lease, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range list {
-		if l.Until.After(now) && !l.Until.After(now.Add(maxTTL)) && nameable(l.Addr) {
+		if !l.Until.After(now.Add(maxTTL)) && nameable(l.Addr) {
 			m.put(pair{plain(l.Addr), l.Name, l.Alias}, l.Seen, l.Until)
 		}
 	}
@@ -255,15 +244,16 @@ func (m *Map) put(p pair, now, until time.Time) {
 }
 
 // expire forgets what is due, or puts it off while a connection uses it. Each
-// name was added once, so this costs no more than adding it did.
+// name was added once, so this costs no more than adding it did, and little more
+// for what is in use.
 func (m *Map) expire(now time.Time) {
 	for len(m.queue) > 0 && !m.queue[0].due.After(now) {
 		e := m.queue[0]
-		if m.hosts[e.addr].holds == 0 {
+		if m.Used == nil || !m.Used(e.addr) {
 			m.forget(e)
 			continue
 		}
-		e.due = now.Add(minTTL)
+		e.due = now.Add(putOff)
 		heap.Fix(&m.queue, 0)
 	}
 }
@@ -276,12 +266,8 @@ func (m *Map) forget(e *entry) {
 	h.entries[e.slot], last.slot = last, e.slot
 	h.entries[len(h.entries)-1] = nil
 	h.entries = h.entries[:len(h.entries)-1]
-	m.tidy(e.addr, h)
-}
-
-func (m *Map) tidy(addr netip.Addr, h *host) {
-	if len(h.entries) == 0 && h.holds == 0 {
-		delete(m.hosts, addr)
+	if len(h.entries) == 0 {
+		delete(m.hosts, e.addr)
 	}
 }
 

@@ -141,25 +141,63 @@ func TestMapTTL(t *testing.T) {
 	}
 }
 
-func TestMapHold(t *testing.T) {
-	var m Map
-	addr := netip.MustParseAddr("198.51.100.1")
-	release := m.Hold(addr)
-	m.record(recordOf("a.org", 0, addr.String()), epoch)
-	later := epoch.Add(time.Hour)
-	m.record(recordOf("b.org", 0, "198.51.100.2"), later)
-	if got, want := m.Known(addr, later), []Name{{Name: "a.org"}}; !slices.Equal(got, want) {
-		t.Errorf("held: got %v, want %v", got, want)
+// TestMapUsed: a connection outlives the answer that led to it. Its names do not
+// count any more, and are shown until it is closed.
+func TestMapUsed(t *testing.T) {
+	addr, other := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")
+	used := map[netip.Addr]bool{addr: true}
+	asked := 0
+	m := Map{Used: func(a netip.Addr) bool { asked++; return used[a] }}
+	m.record(recordOf("a.org", 0, "::ffff:"+addr.String()), epoch)
+	m.record(recordOf("b.org", 0, other.String()), epoch)
+	known := func(addr netip.Addr, now time.Time, want ...Name) {
+		t.Helper()
+		if got := m.Known(addr, now); !slices.Equal(got, want) {
+			t.Errorf("%s after %v: got %v, want %v", addr, now.Sub(epoch), got, want)
+		}
 	}
-	if got := m.Names(addr, later); got != nil {
-		t.Errorf("held: %q counts", got)
+	before := epoch.Add(minTTL - 1)
+	known(addr, before, Name{Name: "a.org", Live: true})
+	known(other, before, Name{Name: "b.org", Live: true})
+	if asked != 0 {
+		t.Errorf("asked %d times while nothing was due", asked)
 	}
-	release()
-	release()
-	later = later.Add(time.Hour)
-	m.record(recordOf("b.org", 0, "198.51.100.2"), later)
-	if got := m.Known(addr, later); got != nil || len(m.hosts) != 1 || len(m.pairs) != 1 {
-		t.Errorf("released: got %v, %d hosts, %d pairs", got, len(m.hosts), len(m.pairs))
+	for _, later := range []time.Duration{minTTL, minTTL + 2*putOff, maxTTL} {
+		known(addr, epoch.Add(later), Name{Name: "a.org"})
+		known(other, epoch.Add(later))
+		if got := m.Names(addr, epoch.Add(later)); got != nil {
+			t.Errorf("%q counts after %v", got, later)
+		}
+	}
+	asked = 0
+	known(addr, epoch.Add(maxTTL+putOff-1), Name{Name: "a.org"})
+	if asked != 0 {
+		t.Errorf("asked %d times soon after", asked)
+	}
+	// The other supervisor of the jail finds the same.
+	heir := Map{Used: m.Used}
+	heir.Take(m.Leases(epoch.Add(maxTTL)), epoch.Add(maxTTL))
+	if got, want := heir.Known(addr, epoch.Add(maxTTL)), []Name{{Name: "a.org"}}; !slices.Equal(got, want) {
+		t.Errorf("handed over: got %v, want %v", got, want)
+	}
+	used[addr] = false
+	known(addr, epoch.Add(maxTTL+putOff))
+	if len(m.hosts) != 0 || len(m.pairs) != 0 || len(m.queue) != 0 {
+		t.Errorf("closed: %d hosts, %d pairs, %d due", len(m.hosts), len(m.pairs), len(m.queue))
+	}
+	// Asked for again it is as new.
+	m.record(recordOf("a.org", 0, addr.String()), epoch.Add(2*maxTTL))
+	known(addr, epoch.Add(2*maxTTL), Name{Name: "a.org", Live: true})
+}
+
+// TestMapUsedRoom: what is in use only makes room before all else does.
+func TestMapUsedRoom(t *testing.T) {
+	m := Map{Used: func(netip.Addr) bool { return true }}
+	for i, addr := range addrs(maxPairs + 100) {
+		m.record(answer{name: "a.org", addrs: []netip.Addr{addr}}, epoch.Add(time.Duration(i)*30*time.Millisecond))
+	}
+	if len(m.queue) != maxPairs || len(m.pairs) != maxPairs || len(m.hosts) != maxPairs {
+		t.Errorf("got %d due, %d pairs, %d hosts, want %d", len(m.queue), len(m.pairs), len(m.hosts), maxPairs)
 	}
 }
 
