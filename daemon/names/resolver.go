@@ -133,6 +133,22 @@ func (r *Resolver) AddrFor(network string, server netip.Addr) (netip.AddrPort, e
 	return r.listen(endpoint{tcp: tcp, ip6: !server.Unmap().Is4()})
 }
 
+// At says whether a socket that is connected to an address is led here.
+func (r *Resolver) At(network string, addr netip.AddrPort) bool {
+	tcp, err := isTCP(network)
+	if err != nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for at, here := range r.addrs {
+		if at.tcp == tcp && here == addr {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *Resolver) listen(at endpoint) (netip.AddrPort, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
