@@ -30,6 +30,8 @@ const (
 	OpSucceed     = "jail.succeed"  // int, the process id that will supervise the jail -> nothing
 	OpTerminal    = "jail.terminal" // TerminalAnswer -> nothing
 	OpReport      = "jail.report"   // Refusal -> nothing
+	OpFlows       = "jail.flows"    // Flows, a part of the answer to EventFlows -> nothing
+	OpDone        = "jail.done"     // Done, the answer to EventEnd and EventStop -> nothing
 	OpCancel      = "cancel"        // uint64, the number of a request that needs no reply any more -> no reply
 	OpRulesList   = "rules.list"    // RuleFilter -> RuleList
 	OpRulesAdd    = "rules.add"     // Rule -> Rule
@@ -42,6 +44,11 @@ const (
 	OpQuestionAnswer = "question.answer" // QuestionAnswer -> QuestionDecided
 	OpQuestionClear  = "question.clear"  // nothing -> Questions, the missed ones that are forgotten
 	OpQuestionWatch  = "question.watch"  // QuestionWatch -> nothing; from then on EventChange for each question
+
+	// Like all that does not begin with "jail." these are not for supervisors.
+	OpConnections = "connections"    // nothing -> Connections, within a second or little more
+	OpEnd         = "connection.end" // FlowEnd -> nothing, when it is ended
+	OpStop        = "stop"           // JailStop -> nothing, when its processes have SIGTERM; SIGKILL follows after 5 s
 
 	OpBlocklistAdd    = "blocklist.add"    // BlocklistFiles -> Blocklists, as they are then
 	OpBlocklistRemove = "blocklist.remove" // BlocklistFiles -> Blocklists
@@ -56,6 +63,9 @@ const (
 	EventQuestion = "question" // notifier.Question: show it on the terminal, or show it anew
 	EventClosed   = "closed"   // Closed: take it down
 	EventTrouble  = "trouble"  // Error: to be told to whoever started the jail
+	EventFlows    = "flows"    // Task: list the jail's connections
+	EventEnd      = "end"      // Task: end one of them
+	EventStop     = "stop"     // Task: end everything in the jail
 )
 
 // EventChange tells a client that watches what has become of a question:
@@ -85,7 +95,7 @@ func (e *Error) Error() string { return e.Text }
 // Codes of errors that callers branch on.
 const (
 	CodeNobody   = "nobody"   // there is no desktop and no terminal to ask on
-	CodeNotFound = "notfound" // no such rule, list or question
+	CodeNotFound = "notfound" // no such rule, list, question, jail or connection
 	CodeInvalid  = "invalid"  // the request is malformed
 	CodeRefused  = "refused"  // the peer may not ask this
 )

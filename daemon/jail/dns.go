@@ -68,6 +68,30 @@ func (d *dns) aliases(a netip.Addr) (list []string) {
 	return list
 }
 
+// maxShown is how many names of an address people are shown.
+const maxShown = 3
+
+// shown returns names of an address for people: those by which it was looked up
+// first, the latest first, whether or not they still count. What JSON makes
+// six times as long is no host's name.
+func (d *dns) shown(a netip.Addr) []string {
+	var list []string
+	add := func(name string) {
+		if len(list) < maxShown && !slices.Contains(list, name) && !strings.ContainsAny(name, "<>&") {
+			list = append(list, name)
+		}
+	}
+	for _, n := range d.known.Known(a, time.Now()) {
+		if !n.Alias {
+			add(n.Name)
+		}
+	}
+	for _, name := range d.hosts(a) {
+		add(name)
+	}
+	return list
+}
+
 // toServer says whether a request is for a name server.
 func toServer(r *rules.Request) bool {
 	return r.Unix == "" && r.Op != rules.Listen && r.Addr.Port() == domain && (r.Proto == rules.UDP || r.Proto == rules.TCP)

@@ -114,6 +114,10 @@ func (l *link) event(m *api.Message) {
 				l.s.line("netjail: hint: " + e.Hint)
 			}
 		}
+	case api.EventFlows, api.EventEnd, api.EventStop:
+		if task, err := told[api.Task](m); err == nil {
+			go l.s.traffic.perform(m.Event, task) // a listing takes its time
+		}
 	}
 }
 
@@ -166,22 +170,27 @@ func (l *link) succeed(pid int) error {
 }
 
 // answer tells the daemon what was answered on the terminal.
-func (l *link) answer(a api.TerminalAnswer) { l.tell(api.OpTerminal, a, 5*time.Second) }
+func (l *link) answer(a api.TerminalAnswer) {
+	_ = l.tell(api.OpTerminal, a, tellTimeout) // too late is no error
+}
 
 // report tells the daemon what was refused without a question.
-func (l *link) report(r api.Refusal) { l.tell(api.OpReport, r, time.Second) }
+func (l *link) report(r api.Refusal) { _ = l.tell(api.OpReport, r, time.Second) }
 
-// tell tells the daemon, if it is there, something that needs no answer: too
-// late is no error.
-func (l *link) tell(op string, v any, timeout time.Duration) {
+// tellTimeout is how long the daemon may take for what it has asked for.
+const tellTimeout = 5 * time.Second
+
+// tell tells the daemon something, if it is still there.
+func (l *link) tell(op string, v any, timeout time.Duration) error {
 	l.mu.Lock()
 	c := l.client
 	l.mu.Unlock()
-	if c != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		_ = c.Call(ctx, op, v, nil)
+	if c == nil {
+		return api.ErrClosed
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return c.Call(ctx, op, v, nil)
 }
 
 // told decodes what the daemon sent.

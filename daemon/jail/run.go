@@ -32,11 +32,13 @@ type supervisor struct {
 	policy *policy
 	link   *link
 
+	traffic traffic
+
 	process *interpose.Process // the program itself
 	serving *interpose.Supervisor
 	served  chan error
 
-	starting, running chan struct{} // closed when the program is
+	starting, running chan struct{} // closed when the program is; a successor has none, and its jail runs
 
 	// How often the program was continued, and how often it will have been
 	// when it goes on after its last stop.
@@ -45,6 +47,7 @@ type supervisor struct {
 	mu       sync.Mutex
 	stderr   io.Writer // nil when nobody reads it any more
 	timedOut bool
+	stopping bool // somebody has asked for the end of everything in the jail
 	ended    bool // the program has, and its process id may be another's
 }
 
@@ -59,6 +62,7 @@ func newSupervisor(cfg Config, id string, stderr io.Writer) (*supervisor, error)
 	}
 	s.link = newLink(s)
 	s.policy.link = s.link
+	s.traffic.init(s)
 	return s, nil
 }
 
@@ -144,6 +148,24 @@ func (s *supervisor) keeper() int {
 	return s.process.Keeper()
 }
 
+// ready says whether there is a jail that can be looked into.
+func (s *supervisor) ready() bool {
+	select {
+	case <-s.running:
+		return !s.over()
+	default:
+		return false
+	}
+}
+
+// over says whether the program has ended: the keeper's process id may be
+// another's, and the jail another supervisor's.
+func (s *supervisor) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
 // serve answers calls in the background, those of adopted first.
 func (s *supervisor) serve(ctx context.Context, adopted []interpose.Pending) {
 	s.serving = s.newServing(s.process.TakeListener())
@@ -194,14 +216,14 @@ func (s *supervisor) follow(heir *heir) (int, error) {
 		}
 		s.mu.Lock()
 		s.ended = true
-		timedOut := s.timedOut
+		timedOut, stopping := s.timedOut, s.stopping
 		s.mu.Unlock()
 		code := exitCode(e.Status)
 		if timedOut {
 			code = ExitTimeout
 		}
-		if e.Left && timedOut {
-			s.signalAll(unix.SIGKILL)
+		if e.Left && (timedOut || stopping) {
+			s.killAll()
 		}
 		if e.Left {
 			s.handOver(heir)
@@ -363,26 +385,67 @@ const grace = 5 * time.Second
 
 // timeout ends everything in the jail when its time is up.
 func (s *supervisor) timeout(ctx context.Context) {
-	for _, step := range []struct {
-		after time.Duration
-		sig   unix.Signal
-	}{{s.cfg.Timeout, unix.SIGTERM}, {grace, unix.SIGKILL}} {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(step.after):
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(s.cfg.Timeout):
+	}
+	s.mu.Lock()
+	s.timedOut = true
+	s.mu.Unlock()
+	s.signalAll(unix.SIGTERM)
+	s.killLater(ctx)
+}
+
+// errNotRunning is why a jail cannot be looked into.
+var errNotRunning = errors.New("the program is just being started")
+
+// stopAll ends everything in the jail because somebody has asked for it.
+func (s *supervisor) stopAll() error {
+	if !s.ready() {
+		return errNotRunning
+	}
+	s.mu.Lock()
+	stopping := s.stopping
+	s.stopping = true
+	s.mu.Unlock()
+	if !stopping {
+		s.signalAll(unix.SIGTERM)
+		go s.killLater(context.Background()) // or until the supervisor ends
+	}
+	return nil
+}
+
+func (s *supervisor) killLater(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(grace):
+		if s.ready() {
+			s.killAll()
 		}
-		s.mu.Lock()
-		s.timedOut = true
-		s.mu.Unlock()
-		s.signalAll(step.sig)
 	}
 }
 
 // signalAll signals everything in the jail, and wakes what is stopped.
 func (s *supervisor) signalAll(sig unix.Signal) {
-	for _, pid := range descendants(s.process.Keeper()) {
+	for _, pid := range descendants(s.keeper()) {
 		_ = unix.Kill(pid, sig)
 		_ = unix.Kill(pid, unix.SIGCONT)
+	}
+}
+
+// killAll kills everything in the jail, and what was started meanwhile.
+func (s *supervisor) killAll() {
+	const rounds = 100 // more than any program can start, which is killed one round later
+	killed := make(map[int]bool)
+	for range rounds {
+		before := len(killed)
+		for _, pid := range descendants(s.keeper()) {
+			killed[pid] = true
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		if len(killed) == before {
+			return
+		}
 	}
 }

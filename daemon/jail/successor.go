@@ -104,6 +104,8 @@ func Succeed() error {
 	if err != nil {
 		return err
 	}
+	close(s.starting)
+	close(s.running)
 	if err := s.link.connect(ctx); err != nil {
 		return err
 	}
