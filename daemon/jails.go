@@ -24,6 +24,8 @@ type jail struct {
 	started time.Time
 	conn    *api.Conn
 	tty     *terminal // nil: nobody to ask there
+	tasks   tasks
+	gone    chan struct{} // closed when it has gone
 
 	push sync.Mutex // held while a snapshot is made and sent, so that the newest comes last
 }
@@ -57,7 +59,7 @@ func (s *server) register(c *api.Conn, m *api.Message, pid int) (*jail, error) {
 			}
 		}
 	}
-	j := &jail{reg: reg, pid: pid, started: time.Now(), conn: c}
+	j := &jail{reg: reg, pid: pid, started: time.Now(), conn: c, gone: make(chan struct{})}
 	if reg.Terminal {
 		j.tty = &terminal{conn: c, answers: make(map[string]chan api.TerminalAnswer)}
 	}
@@ -79,6 +81,7 @@ func (s *server) leave(j *jail) {
 		succeeded = succeeded || o.reg.Jail == j.reg.Jail
 	}
 	s.mu.Unlock()
+	close(j.gone)
 	if !succeeded {
 		s.store.forget(j.reg.Jail)
 	}

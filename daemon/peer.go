@@ -95,16 +95,36 @@ func (s *server) jailed(pid int) (bool, error) {
 	return false, nil
 }
 
-// parentOf reads the fourth field of /proc/PID/stat; the second, the command's
-// name in parentheses, may contain anything.
+// parentOf returns the process id of a process's parent.
 func parentOf(pid int) (int, error) {
+	st, err := statOf(pid)
+	return st.parent, err
+}
+
+// suspended says whether a process was stopped by a signal.
+func suspended(pid int) bool {
+	st, err := statOf(pid)
+	return err == nil && st.state == "T"
+}
+
+// stat is what /proc/PID/stat says, see proc_pid_stat(5).
+type stat struct {
+	state  string
+	parent int
+}
+
+// statOf reads the third and the fourth field; the second, the command's name
+// in parentheses, may contain anything.
+func statOf(pid int) (st stat, err error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0, err
+		return st, err
 	}
 	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
+		return st, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
 	}
-	return strconv.Atoi(string(fields[1]))
+	st.state = string(fields[0])
+	st.parent, err = strconv.Atoi(string(fields[1]))
+	return st, err
 }

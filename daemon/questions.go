@@ -28,7 +28,7 @@ func (s *server) question(m *api.Message) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, missed, err := s.find(in.ID)
+	q, missed, err := s.findQuestion(in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +44,9 @@ func (s *server) question(m *api.Message) (any, error) {
 
 var errNoQuestion = &api.Error{Text: "no such question", Hint: "netjail pending", Code: api.CodeNotFound}
 
-// find returns the question with an id, of which the beginning is enough where
+// findQuestion returns the question with an id, of which the beginning is enough where
 // no other begins so, and whether it was missed.
-func (s *server) find(id string) (q *notifier.Question, missed bool, err error) {
+func (s *server) findQuestion(id string) (q *notifier.Question, missed bool, err error) {
 	if id == "" {
 		return nil, false, errNoQuestion
 	}

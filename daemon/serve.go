@@ -141,23 +141,15 @@ func decode[T any](m *api.Message) (T, error) {
 
 // handle performs one request. j is the connection's jail, or nil.
 func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) (any, error) {
-	if who.supervisor && !strings.HasPrefix(m.Op, "jail.") {
+	switch ofJail := strings.HasPrefix(m.Op, "jail."); {
+	case ofJail && j == nil:
+		return nil, &api.Error{Text: m.Op + ": not a supervisor", Code: api.CodeRefused}
+	case ofJail:
+		return s.handleJail(ctx, j, m)
+	case who.supervisor:
 		return nil, errOnlyJail(m.Op)
 	}
 	switch m.Op {
-	case api.OpAsk, api.OpTerminal, api.OpSucceed, api.OpReport:
-		if j == nil {
-			return nil, &api.Error{Text: m.Op + ": not a supervisor", Code: api.CodeRefused}
-		}
-		switch m.Op {
-		case api.OpTerminal:
-			return nil, j.terminalAnswer(m)
-		case api.OpSucceed:
-			return nil, s.succeed(j, m)
-		case api.OpReport:
-			return nil, s.report(j, m)
-		}
-		return s.ask(ctx, j, m)
 	case api.OpRulesList:
 		return s.rulesList(m)
 	case api.OpRulesAdd:
@@ -176,10 +168,38 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return s.history.all(), nil
 	case api.OpQuestionList, api.OpQuestionAnswer, api.OpQuestionClear:
 		return s.question(m)
+	case api.OpConnections:
+		return s.connections(ctx), nil
+	case api.OpEnd, api.OpStop:
+		return nil, s.control(ctx, m)
 	case api.OpBlocklistAdd, api.OpBlocklistRemove, api.OpBlocklistUpdate, api.OpBlocklistList, api.OpBlocklistTest:
 		return s.blocklist(m)
 	}
-	return nil, &api.Error{Text: fmt.Sprintf("unknown request %q", m.Op), Code: api.CodeInvalid}
+	return nil, errUnknown(m.Op)
+}
+
+// handleJail performs one request of a supervisor for its jail.
+func (s *server) handleJail(ctx context.Context, j *jail, m *api.Message) (any, error) {
+	switch m.Op {
+	case api.OpAsk:
+		return s.ask(ctx, j, m)
+	case api.OpTerminal:
+		return nil, j.terminalAnswer(m)
+	case api.OpSucceed:
+		return nil, s.succeed(j, m)
+	case api.OpReport:
+		return nil, s.report(j, m)
+	case api.OpFlows:
+		return nil, j.tasks.flows(m)
+	case api.OpDone:
+		return nil, j.tasks.done(m)
+	}
+	return nil, errUnknown(m.Op)
+}
+
+// errUnknown refuses what there is not.
+func errUnknown(op string) error {
+	return &api.Error{Text: fmt.Sprintf("unknown request %q", op), Code: api.CodeInvalid}
 }
 
 // errOnlyJail refuses what a supervisor has no business with.
