@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -14,9 +15,12 @@ import (
 )
 
 const (
-	// listTime is how long supervisors have to list the connections of their
-	// jails, all at once.
+	// listTime is how long a supervisor may say nothing when it is asked for the
+	// connections of its jail. All are asked at once.
 	listTime = time.Second
+
+	// listAllTime is how long it may take to say all.
+	listAllTime = 5 * time.Second
 
 	// controlTime is how long a supervisor has to end something.
 	controlTime = 5 * time.Second
@@ -50,8 +54,8 @@ func (s *server) supervising() []*jail {
 
 // connections lists what all jails have open. One that does not answer in time
 // is said not to.
-func (s *server) connections(ctx context.Context) api.Connections {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
+func (s *server) connections(ctx context.Context) connections {
+	ctx, cancel := context.WithTimeout(ctx, listAllTime)
 	defer cancel()
 	list := s.supervising()
 	answers := make([]*listing, len(list))
@@ -81,44 +85,64 @@ func (j *jail) list(ctx context.Context) (*listing, error) {
 	if ask {
 		_ = event(j.conn, api.EventFlows, api.Task{Request: l.request}) // or the connection ends
 	}
-	select {
-	case <-l.done:
-		return l, nil
-	case <-j.gone:
-		return nil, errLeft
-	case <-ctx.Done():
+	tick := time.NewTicker(listTime)
+	defer tick.Stop()
+	for parts := 0; ; {
+		select {
+		case <-l.done:
+			return l, nil
+		case <-j.gone:
+			return nil, errLeft
+		case <-ctx.Done():
+			return nil, errNoAnswer
+		case <-tick.C:
+		}
+		before := parts
+		if parts = j.tasks.progress(l); parts > before {
+			continue
+		}
+		if suspended(j.pid) {
+			return nil, errSuspended
+		}
 		return nil, errNoAnswer
 	}
 }
 
+// connections is an api.Connections whose flows are JSON already.
+type connections struct {
+	Jails []jailConnections `json:"jails"`
+}
+
+type jailConnections struct {
+	api.JailConnections
+	Flows json.RawMessage `json:"flows"` // hides the other
+}
+
 // merge puts the answers of jails together. Where all of them are too much the
 // largest are left out, so that no jail can hide another.
-func merge(list []*jail, answers []*listing, failed []error) api.Connections {
-	out := api.Connections{Flows: []api.Flow{}, Jails: make([]api.JailTraffic, len(list))}
-	order := make([]int, len(list))
+func merge(list []*jail, answers []*listing, failed []error) connections {
+	out := connections{Jails: make([]jailConnections, len(list))}
+	var order []int
 	for i, j := range list {
-		order[i] = i
 		t := &out.Jails[i]
-		t.App, t.Jail = j.reg.App, j.reg.Jail
+		t.App, t.Jail, t.Flows = j.reg.App, j.reg.Jail, json.RawMessage("[]")
 		if failed[i] != nil {
 			t.Silent, t.Problem = true, failed[i].Error()
-		} else {
-			t.Problem, t.More, t.Unseen = answers[i].last.Problem, answers[i].last.More, answers[i].last.Unseen
+			continue
 		}
+		last := &answers[i].last
+		t.Problem, t.More, t.Unseen = last.Problem, last.More, last.Unseen
+		order = append(order, i)
 	}
-	order = slices.DeleteFunc(order, func(i int) bool { return failed[i] != nil })
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(answers[a].bytes, answers[b].bytes) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(answers[a].flows), len(answers[b].flows)) })
 	room := maxConnections
 	for _, i := range order {
 		t, l := &out.Jails[i], answers[i]
-		if room -= min(l.bytes, maxListing); room < 0 {
-			t.More += len(l.flows)
+		if room -= len(l.flows); room < 0 {
+			t.More += l.count
 			continue
 		}
-		for _, f := range l.flows {
-			f.App, f.Jail = t.App, t.Jail
-			out.Flows = append(out.Flows, f)
-		}
+		t.Flows = slices.Concat([]byte("["), l.flows, []byte("]"))
 	}
 	return out
 }

@@ -67,7 +67,7 @@ func (d *desk) answer(j *jail, lines chan string, ids ...string) {
 		d.t.Fatalf("the supervisor is told %s", name)
 	}
 	for _, id := range ids {
-		part := api.Flows{Request: task.Request, Flows: []api.Flow{{ID: id, App: "forged", Jail: "forged"}}}
+		part := api.Flows{Request: task.Request, Count: 1, Flows: []api.Flow{{ID: id}}}
 		if err := d.say(j, api.OpFlows, part); err != nil {
 			d.t.Error(err)
 		}
@@ -81,11 +81,28 @@ func (d *desk) answer(j *jail, lines chan string, ids ...string) {
 	}
 }
 
-// listed writes connections as "app/jail/id".
+// read is what a client gets.
+func read(t *testing.T, v any) (c api.Connections) {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// listed writes connections as "app/jail:id,id".
 func listed(c api.Connections) string {
 	var b strings.Builder
-	for _, f := range c.Flows {
-		fmt.Fprintf(&b, "%s/%s/%s ", f.App, f.Jail, f.ID)
+	for _, j := range c.Jails {
+		fmt.Fprintf(&b, "%s/%s:", j.App, j.Jail)
+		for _, f := range j.Flows {
+			b.WriteString(f.ID + ",")
+		}
+		b.WriteString(" ")
 	}
 	return strings.TrimSpace(b.String())
 }
@@ -103,11 +120,14 @@ func TestConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := v.(api.Connections)
-	if list := listed(got); list != "npm/two/c curl/one/a curl/one/b" {
+	got := read(t, v)
+	if list := listed(got); list != "curl/one:a,b, npm/two:c, mute/three:" {
 		t.Errorf("got %s", list)
 	}
-	want := []api.JailTraffic{
+	for i := range got.Jails {
+		got.Jails[i].Flows = nil
+	}
+	want := []api.JailConnections{
 		{App: "curl", Jail: "one", Problem: "no udp", More: 1, Unseen: 2},
 		{App: "npm", Jail: "two", Problem: "no udp", More: 1, Unseen: 2},
 		{App: "mute", Jail: "three", Silent: true, Problem: errNoAnswer.Error()},
@@ -150,17 +170,19 @@ func TestConnectionsShared(t *testing.T) {
 func TestConnectionsBounds(t *testing.T) {
 	d, j, _ := onlyJail(t)
 	small, _ := d.addJail("npm", "two", j.started.Add(time.Second))
-	big := func(n int) *listing {
-		return &listing{bytes: n, flows: []api.Flow{{ID: fmt.Sprint(n)}}}
+	sized := func(n int) *listing {
+		return &listing{count: n, flows: fmt.Appendf(nil, `{"id":"%s"}`, strings.Repeat("x", n-len(`{"id":""}`)))}
 	}
 	list := []*jail{j, j, small}
-	got := merge(list, []*listing{big(maxListing + 5), big(maxConnections - 10), big(10)}, make([]error, 3))
-	if s := listed(got); s != fmt.Sprintf("npm/two/10 curl/one/%d", maxConnections-10) || got.Jails[0].More != 1 || got.Jails[2].More != 0 {
-		t.Errorf("got %s, %+v", s, got.Jails)
+	got := read(t, merge(list, []*listing{sized(20), sized(maxConnections - 30), sized(11)}, make([]error, 3)))
+	for i, more := range []int{0, maxConnections - 30, 0} {
+		if j := got.Jails[i]; j.More != more || (len(j.Flows) == 0) != (more != 0) {
+			t.Errorf("jail %d: %d flows, and %d left out, want %d", i, len(j.Flows), j.More, more)
+		}
 	}
 	// And of one that never ends little is kept.
 	l, _ := j.tasks.join(time.Now())
-	part := api.Flows{Request: l.request}
+	part := api.Flows{Request: l.request, Count: api.MaxFlows}
 	for range api.MaxFlows {
 		part.Flows = append(part.Flows, api.Flow{Names: []string{strings.Repeat("n", 1000)}})
 	}
@@ -172,7 +194,7 @@ func TestConnectionsBounds(t *testing.T) {
 	if err := d.say(j, api.OpFlows, api.Flows{Request: l.request, Last: true, More: 7}); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(l.flows); n*1000 > maxListing || n < 5000 || l.last.More != 200*api.MaxFlows-n+7 {
+	if n := l.count; len(l.flows) > maxListing || n < 5000 || l.last.More != 200*api.MaxFlows-n+7 {
 		t.Errorf("%d flows are kept, and %d left out", n, l.last.More)
 	}
 }

@@ -70,6 +70,13 @@ func (s *server) converse(ctx context.Context, c *api.Conn, who peer) {
 			underWay.Go(func() { s.watch(ctx, c, who, m) })
 			continue
 		}
+		if m.Op == api.OpFlows {
+			// In order, and a reply to each of many parts would only take time.
+			if _, err := s.handle(ctx, j, who, m); err != nil {
+				s.log.Debug("connections", "pid", who.pid, "error", err)
+			}
+			continue
+		}
 		select {
 		case slots <- struct{}{}:
 		default:

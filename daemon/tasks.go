@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -25,14 +27,28 @@ type tasks struct {
 	listing *listing // the one under way, which all who ask meanwhile wait for
 }
 
-// listing is a jail's connections, as they arrive.
+// listing is a jail's connections, as they arrive. They are passed on as they
+// are: to read ten thousand and write them again takes the longest of all.
 type listing struct {
 	request uint64
 	begun   time.Time
+	parts   int
 	bytes   int
-	flows   []api.Flow
-	last    api.Flows
+	flows   []byte // in JSON, without brackets
+	count   int    // of them
+	last    part
 	done    chan struct{} // closed behind the last part
+}
+
+// part is an api.Flows.
+type part struct {
+	Request uint64          `json:"request"`
+	Count   int             `json:"count"`
+	Flows   json.RawMessage `json:"flows"`
+	Last    bool            `json:"last"`
+	Problem string          `json:"problem"`
+	More    int             `json:"more"`
+	Unseen  int             `json:"unseen"`
 }
 
 // join returns the listing under way, or a new one that has to be asked for.
@@ -49,28 +65,49 @@ func (t *tasks) join(now time.Time) (l *listing, ask bool) {
 
 // flows takes a part of a listing.
 func (t *tasks) flows(m *api.Message) error {
-	part, err := decode[api.Flows](m)
+	p, err := decode[part](m)
 	if err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.listing
-	if l == nil || l.request != part.Request {
+	if l == nil || l.request != p.Request {
 		return &api.Error{Text: m.Op + ": nobody waits for it", Code: api.CodeNotFound}
 	}
-	if l.bytes += len(m.Data); l.bytes <= maxListing {
-		l.flows = append(l.flows, part.Flows...)
-	} else {
-		l.last.More += len(part.Flows)
-	}
-	if part.Last {
-		part.More += l.last.More
-		l.last = part
+	l.parts++
+	l.add(&p)
+	if p.Last {
+		p.More += l.last.More
+		l.last = p
 		close(l.done)
 		t.listing = nil
 	}
 	return nil
+}
+
+// add adds the flows of a part, while there is room for them.
+func (l *listing) add(p *part) {
+	list, ok := bytes.CutPrefix(p.Flows, []byte("["))
+	if list = bytes.TrimSuffix(list, []byte("]")); !ok || len(list) == 0 {
+		return
+	}
+	if l.bytes += len(list); l.bytes > maxListing {
+		l.last.More += p.Count
+		return
+	}
+	if len(l.flows) > 0 {
+		l.flows = append(l.flows, ',')
+	}
+	l.flows = append(l.flows, list...)
+	l.count += p.Count
+}
+
+// progress says how many parts of a listing have come.
+func (t *tasks) progress(l *listing) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return l.parts
 }
 
 // begin returns what the answer to a new request comes through. end has to be

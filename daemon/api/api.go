@@ -30,7 +30,7 @@ const (
 	OpSucceed     = "jail.succeed"  // int, the process id that will supervise the jail -> nothing
 	OpTerminal    = "jail.terminal" // TerminalAnswer -> nothing
 	OpReport      = "jail.report"   // Refusal -> nothing
-	OpFlows       = "jail.flows"    // Flows, a part of the answer to EventFlows -> nothing
+	OpFlows       = "jail.flows"    // Flows, a part of the answer to EventFlows -> no reply
 	OpDone        = "jail.done"     // Done, the answer to EventEnd and EventStop -> nothing
 	OpCancel      = "cancel"        // uint64, the number of a request that needs no reply any more -> no reply
 	OpRulesList   = "rules.list"    // RuleFilter -> RuleList
@@ -46,7 +46,7 @@ const (
 	OpQuestionWatch  = "question.watch"  // QuestionWatch -> nothing; from then on EventChange for each question
 
 	// Like all that does not begin with "jail." these are not for supervisors.
-	OpConnections = "connections"    // nothing -> Connections, within a second or little more
+	OpConnections = "connections"    // nothing -> Connections: a supervisor that says nothing for a second is left out
 	OpEnd         = "connection.end" // FlowEnd -> nothing, when it is ended
 	OpStop        = "stop"           // JailStop -> nothing, when its processes have SIGTERM; SIGKILL follows after 5 s
 

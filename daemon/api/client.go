@@ -147,11 +147,21 @@ func (c *Client) Call(ctx context.Context, op string, args, reply any) error {
 		}
 		return m.into(op, reply)
 	case <-ctx.Done():
-		if n, err := json.Marshal(id); err == nil {
-			_ = c.conn.Send(&Message{V: Version, Op: OpCancel, Data: n})
-		}
+		_ = c.Tell(OpCancel, id)
 		return fmt.Errorf("%s: %w", op, ctx.Err())
 	}
+}
+
+// Tell says what gets no reply. What is told comes to the daemon in order.
+func (c *Client) Tell(op string, args any) error {
+	data, err := json.Marshal(args)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if err := c.conn.Send(&Message{V: Version, Op: op, Data: data}); err != nil {
+		return fmt.Errorf("%s: %w: %w", op, ErrClosed, err)
+	}
+	return nil
 }
 
 // into stores a reply's data in reply, unless that is nil.

@@ -8,9 +8,7 @@ import (
 // Flow is one network socket of a program in a jail: a connection, or a place
 // where one is waited for.
 type Flow struct {
-	ID      string         `json:"id"` // of no other since the machine was started; for OpEnd
-	App     string         `json:"app"`
-	Jail    string         `json:"jail"`
+	ID      string         `json:"id"`      // of no other since the machine was started; for OpEnd
 	Network string         `json:"network"` // tcp or udp
 	Local   netip.AddrPort `json:"local"`
 	Remote  netip.AddrPort `json:"remote,omitzero"` // none: not connected
@@ -35,17 +33,17 @@ type Flow struct {
 	Since time.Time `json:"since"` // when it was seen first; it may be older
 }
 
-// Connections are what all jails have open now, those of one jail in no
-// particular order.
+// Connections are what all jails have open now, the jail that was started first
+// at the front.
 type Connections struct {
-	Flows []Flow        `json:"flows"`
-	Jails []JailTraffic `json:"jails"` // every jail, the one started first at the front
+	Jails []JailConnections `json:"jails"`
 }
 
-// JailTraffic says how complete the list of one jail's connections is.
-type JailTraffic struct {
+// JailConnections are those of one jail, in no particular order.
+type JailConnections struct {
 	App     string `json:"app"`
 	Jail    string `json:"jail"`
+	Flows   []Flow `json:"flows"`
 	Silent  bool   `json:"silent,omitempty"`  // it did not answer: nothing of it is listed
 	Problem string `json:"problem,omitempty"` // why it did not, or what is missing
 	More    int    `json:"more,omitempty"`    // connections that are left out: there are too many
@@ -76,6 +74,7 @@ const MaxFlows = 100
 // Flows is a part of a supervisor's answer to EventFlows.
 type Flows struct {
 	Request uint64 `json:"request"`
+	Count   int    `json:"count"` // of Flows
 	Flows   []Flow `json:"flows"`
 	Last    bool   `json:"last"` // no part follows
 

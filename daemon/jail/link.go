@@ -169,28 +169,27 @@ func (l *link) succeed(pid int) error {
 	return c.Call(ctx, api.OpSucceed, pid, nil)
 }
 
-// answer tells the daemon what was answered on the terminal.
-func (l *link) answer(a api.TerminalAnswer) {
-	_ = l.tell(api.OpTerminal, a, tellTimeout) // too late is no error
+// current returns the latest connection, or nil.
+func (l *link) current() *api.Client {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.client
 }
 
-// report tells the daemon what was refused without a question.
-func (l *link) report(r api.Refusal) { _ = l.tell(api.OpReport, r, time.Second) }
+// answer answers what the daemon asked for in an event: what was answered on
+// the terminal, or that something is done. Too late is no error.
+func (l *link) answer(op string, v any) { l.tell(op, v, 5*time.Second) }
 
-// tellTimeout is how long the daemon may take for what it has asked for.
-const tellTimeout = 5 * time.Second
+// report tells the daemon what was refused without a question.
+func (l *link) report(r api.Refusal) { l.tell(api.OpReport, r, time.Second) }
 
 // tell tells the daemon something, if it is still there.
-func (l *link) tell(op string, v any, timeout time.Duration) error {
-	l.mu.Lock()
-	c := l.client
-	l.mu.Unlock()
-	if c == nil {
-		return api.ErrClosed
+func (l *link) tell(op string, v any, timeout time.Duration) {
+	if c := l.current(); c != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		_ = c.Call(ctx, op, v, nil)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return c.Call(ctx, op, v, nil)
 }
 
 // told decodes what the daemon sent.

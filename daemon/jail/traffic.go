@@ -69,20 +69,24 @@ func (t *traffic) perform(event string, task api.Task) {
 			done.Error.Code = api.CodeNotFound
 		}
 	}
-	_ = t.s.link.tell(api.OpDone, done, tellTimeout) // a daemon that is gone needs no answer
+	t.s.link.answer(api.OpDone, done)
 }
 
 // tell answers in parts: what comes meanwhile does not wait for all of them,
 // and the daemon takes no larger messages from anybody.
 func (t *traffic) tell(request uint64) {
+	c := t.s.link.current()
+	if c == nil {
+		return
+	}
 	list, err := t.list()
 	names := make(map[netip.Addr][]string)
 	for part := range slices.Chunk(list.Flows, api.MaxFlows) {
-		out := api.Flows{Request: request}
+		out := api.Flows{Request: request, Count: len(part), Flows: make([]api.Flow, len(part))}
 		for i := range part {
-			out.Flows = append(out.Flows, t.describe(&part[i], names))
+			out.Flows[i] = t.describe(&part[i], names)
 		}
-		if t.s.link.tell(api.OpFlows, out, tellTimeout) != nil {
+		if c.Tell(api.OpFlows, out) != nil {
 			return // nobody waits any more
 		}
 	}
@@ -90,7 +94,7 @@ func (t *traffic) tell(request uint64) {
 	if err != nil {
 		last.Problem = err.Error()
 	}
-	_ = t.s.link.tell(api.OpFlows, last, tellTimeout)
+	_ = c.Tell(api.OpFlows, last)
 }
 
 // describe puts a flow into the words of package api. It keeps the names of

@@ -70,7 +70,7 @@ func (t *tty) show(q notifier.Question) {
 		t.prompt.Update(q)
 	case t.lent():
 		t.take(q.ID, nil)
-		go t.link.answer(api.TerminalAnswer{Question: q.ID, Gone: true})
+		go t.link.answer(api.OpTerminal, api.TerminalAnswer{Question: q.ID, Gone: true})
 	default:
 		t.ask(q)
 	}
@@ -87,7 +87,7 @@ func (t *tty) ask(q notifier.Question) {
 		if errors.Is(err, context.Canceled) {
 			return
 		}
-		t.link.answer(api.TerminalAnswer{Question: q.ID, Answer: a, Gone: err != nil})
+		t.link.answer(api.OpTerminal, api.TerminalAnswer{Question: q.ID, Answer: a, Gone: err != nil})
 	})
 }
 

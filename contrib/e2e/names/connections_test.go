@@ -63,11 +63,12 @@ func TestConnectionNames(t *testing.T) {
 	if err := c.Call(ctx, api.OpConnections, nil, &list); err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(list.Flows, func(a, b api.Flow) int { return len(b.Names) - len(a.Names) })
-	if len(list.Flows) != 2 {
+	if len(list.Jails) != 1 || len(list.Jails[0].Flows) != 2 {
 		t.Fatalf("got %+v, want two connections", list)
 	}
-	tcp, udp := list.Flows[0], list.Flows[1]
+	flows := list.Jails[0].Flows
+	slices.SortFunc(flows, func(a, b api.Flow) int { return len(b.Names) - len(a.Names) })
+	tcp, udp := flows[0], flows[1]
 	if !slices.Equal(tcp.Names, []string{"alias.example.org"}) || tcp.Remote.String() != "198.51.100.3:80" || tcp.Resolver {
 		t.Errorf("got %+v", tcp)
 	}

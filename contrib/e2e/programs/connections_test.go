@@ -115,19 +115,20 @@ func (x *holder) call(op string, args, reply any) error {
 
 // list returns the connections, in the order in which the program opened them,
 // and what else is said of its jail.
-func (x *holder) list() ([]api.Flow, api.JailTraffic) {
+func (x *holder) list() ([]api.Flow, api.JailConnections) {
 	x.t.Helper()
 	var c api.Connections
 	if err := x.call(api.OpConnections, nil, &c); err != nil {
 		x.t.Fatal(err)
 	}
-	if len(c.Jails) != 1 {
+	if len(c.Jails) != 1 || c.Jails[0].App != "holder" {
 		x.t.Fatalf("got %+v, want one jail", c.Jails)
 	}
-	slices.SortFunc(c.Flows, func(a, b api.Flow) int {
+	list := c.Jails[0].Flows
+	slices.SortFunc(list, func(a, b api.Flow) int {
 		return slices.Index(x.ports, strconv.Itoa(int(a.Local.Port()))) - slices.Index(x.ports, strconv.Itoa(int(b.Local.Port())))
 	})
-	return c.Flows, c.Jails[0]
+	return list, c.Jails[0]
 }
 
 // four lists the connections, all of which are there.
@@ -138,6 +139,14 @@ func (x *holder) four() []api.Flow {
 		x.t.Fatalf("got %+v\n%+v, want four connections", list, jail)
 	}
 	return list
+}
+
+// jail is the id of the program's jail.
+func (x *holder) jail() string {
+	x.t.Helper()
+	x.four()
+	_, jail := x.list()
+	return jail.Jail
 }
 
 // gone waits until nothing of the jail is left.
@@ -182,13 +191,9 @@ func TestConnections(t *testing.T) {
 // described compares the list with what the program has opened.
 func (x *holder) described(list []api.Flow) {
 	x.t.Helper()
-	var st api.Status
-	if err := x.call(api.OpStatus, nil, &st); err != nil || len(st.Jails) != 1 {
-		x.t.Fatalf("%v, jails %+v", err, st.Jails)
-	}
 	for i, f := range list {
 		want := api.Flow{
-			App: "holder", Jail: st.Jails[0].ID, Network: "tcp", State: "ESTABLISHED", Known: true,
+			Network: "tcp", State: "ESTABLISHED", Known: true,
 			ID: f.ID, Inode: f.Inode, PID: f.PID, Program: f.Program, Remote: f.Remote, Local: f.Local, Names: f.Names, Since: f.Since,
 		}
 		remote := x.server
@@ -229,9 +234,9 @@ func (x *holder) counted() {
 // endOne ends the third connection, at which the program reads.
 func (x *holder) endOne() {
 	x.t.Helper()
-	ended := x.four()[2]
+	list, jail := x.list()
 	x.tell("read 2")
-	end := api.FlowEnd{Jail: ended.Jail, ID: ended.ID}
+	end := api.FlowEnd{Jail: jail.Jail, ID: list[2].ID}
 	if err := x.call(api.OpEnd, end, nil); err != nil {
 		x.t.Fatal(err)
 	}
@@ -264,7 +269,7 @@ func TestStop(t *testing.T) {
 	for _, tt := range runs {
 		t.Run(tt.name, func(t *testing.T) {
 			x := newHolder(t, tt.args...)
-			jail := x.four()[0].Jail
+			jail := x.jail()
 			if err := x.call(api.OpStop, api.JailStop{Jail: jail}, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -282,7 +287,7 @@ func TestStop(t *testing.T) {
 func TestStopStubborn(t *testing.T) {
 	x := newHolder(t, "sh", "-c", `trap '' TERM; exec 3<&0; setsid "$@" <&3 & wait`, "sh")
 	begun := time.Now()
-	if err := x.call(api.OpStop, api.JailStop{Jail: x.four()[0].Jail}, nil); err != nil {
+	if err := x.call(api.OpStop, api.JailStop{Jail: x.jail()}, nil); err != nil {
 		t.Fatal(err)
 	}
 	x.gone()
@@ -299,11 +304,8 @@ func TestSuspended(t *testing.T) {
 	if err := syscall.Kill(list[0].PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	var jail api.JailTraffic
-	e2etest.WaitFor(t, "it is suspended", func() bool { _, jail = x.list(); return jail.Silent })
-	if !strings.Contains(jail.Problem, "suspended") {
-		t.Errorf("got %+v", jail)
-	}
+	var jail api.JailConnections
+	e2etest.WaitFor(t, "it is suspended", func() bool { _, jail = x.list(); return jail.Silent && jail.Problem == "it is suspended" })
 	if err := x.call(api.OpEnd, api.FlowEnd{Jail: jail.Jail, ID: list[0].ID}, nil); err == nil {
 		t.Error("a connection of a suspended jail is said to be ended")
 	}
