@@ -3,6 +3,7 @@ package flows
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,11 +35,35 @@ func End(f Flow) error {
 	}
 	if f.Network == "udp" {
 		err = endUDP(fd)
-	} else if err = unix.Shutdown(fd, unix.SHUT_RDWR); err == unix.ENOTCONN {
-		err = ErrGone
+	} else {
+		err = endTCP(fd, f.State == StateSynSent)
 	}
 	if err != nil {
 		return fmt.Errorf("end the connection to %s: %w", f.Remote, err)
+	}
+	return nil
+}
+
+// errAgain is an attempt to connect that somebody else makes anew.
+var errAgain = errors.New("it is being connected again")
+
+// endTCP shuts a socket down. One that is being connected is disconnected by
+// that. Who collects the outcome by a second connect(2), as a supervisor does
+// for a program that waits in the first, begins another attempt.
+func endTCP(fd int, connecting bool) error {
+	const tries, every = 5, 10 * time.Millisecond
+	err := unix.Shutdown(fd, unix.SHUT_RDWR)
+	if err == unix.ENOTCONN {
+		err = ErrGone
+	}
+	if err != nil || !connecting {
+		return err
+	}
+	for range tries {
+		time.Sleep(every)
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.State == stateSynSent {
+			return errAgain
+		}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -154,6 +155,74 @@ func TestEndListener(t *testing.T) {
 	}
 	if c, err := net.Dial("tcp4", l.Addr().String()); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("connect: got %v, %v, want ECONNREFUSED", c, err)
+	}
+}
+
+// TestEndConnecting ends attempts to connect, at which the listener's full queue
+// keeps them: one that is waited for, and one that is made again.
+func TestEndConnecting(t *testing.T) {
+	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err == nil {
+		err = unix.Listen(l, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(l)
+	to, err := unix.Getsockname(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := func() int {
+		t.Helper()
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
+	}
+	if err := unix.Connect(socket(), to); err != nil { // fills the queue
+		t.Fatal(err)
+	}
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprintf("again %v", again), func(t *testing.T) {
+			fd := socket()
+			var st unix.Stat_t
+			if err := unix.Fstat(fd, &st); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() {
+				err := unix.Connect(fd, to)
+				if again && err != nil {
+					err = unix.Connect(fd, to)
+				}
+				done <- err
+			}()
+			var f Flow
+			for end := time.Now().Add(time.Minute); f.State != StateSynSent; time.Sleep(time.Millisecond) {
+				if f = own(t, new(Lister), epoch)[st.Ino]; time.Now().After(end) {
+					t.Fatalf("got %+v, want one that is being connected", f)
+				}
+			}
+			err := End(f)
+			if again != errors.Is(err, errAgain) || !again && err != nil {
+				t.Errorf("got %v", err)
+			}
+			if again {
+				err = End(f) // there is no third attempt
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			if err := <-done; err == nil {
+				t.Error("it was connected")
+			}
+		})
 	}
 }
 
