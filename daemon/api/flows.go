@@ -71,7 +71,8 @@ type Task struct {
 // that is still a request as the daemon takes them.
 const MaxFlows = 100
 
-// Flows is a part of a supervisor's answer to EventFlows.
+// Flows is a part of a supervisor's answer to EventFlows. The first one has
+// none, and comes at once.
 type Flows struct {
 	Request uint64 `json:"request"`
 	Count   int    `json:"count"` // of Flows

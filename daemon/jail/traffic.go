@@ -79,6 +79,7 @@ func (t *traffic) tell(request uint64) {
 	if c == nil {
 		return
 	}
+	_ = c.Tell(api.OpFlows, api.Flows{Request: request}) // it is heard: a long list takes its time
 	list, err := t.list()
 	names := make(map[netip.Addr][]string)
 	for part := range slices.Chunk(list.Flows, api.MaxFlows) {
