@@ -95,9 +95,16 @@ func (l *lookup) unix() Decision {
 }
 
 // under answers for the address under the name with this number.
-func (l *lookup) under(i int) Decision {
+func (l *lookup) under(i int) Decision { return l.decide(l.name(i)) }
+
+// name returns the name with a number, "" for unnamed, and looks at the address
+// as one of that name from then on.
+func (l *lookup) name(i int) string {
+	if i == unnamed {
+		return ""
+	}
 	l.public = l.inside && i >= l.r.Own && !isPrivateName(l.r.Names[i])
-	return l.decide(l.r.Names[i])
+	return l.r.Names[i]
 }
 
 // decide answers for the address under one of its names, or under none ("").

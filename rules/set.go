@@ -85,25 +85,35 @@ func (s *Set) Rules() []Rule {
 // When the address has several names each is decided by itself, with the
 // address rules competing every time, and the answer that refuses most wins.
 func (s *Set) Decide(r *Request, now time.Time) Decision {
+	d, _ := s.decide(r, now)
+	return d
+}
+
+// decide is Decide that also tells under which name the address was decided:
+// its number, or unnamed.
+func (s *Set) decide(r *Request, now time.Time) (Decision, int) {
 	if s == nil || s.indexes == nil {
-		return Decision{Deny, nil, whyNoSet}
+		return Decision{Deny, nil, whyNoSet}, unnamed
 	}
 	l := newLookup(s, r, now)
 	if r.Unix != "" {
-		return l.unix()
+		return l.unix(), unnamed
 	}
 	if !l.addr.IsValid() || r.Proto == AnyProto || r.Proto > ICMP || r.Op > Listen {
-		return Decision{Deny, nil, whyBad}
+		return Decision{Deny, nil, whyBad}, unnamed
 	}
 	l.exact = l.each(byAddr, "")
 	if len(r.Names) == 0 {
-		return l.decide("")
+		return l.decide(""), unnamed
 	}
-	worst := l.under(0)
+	worst, by := l.under(0), 0
 	for i := range r.Names[1:] {
 		if d := l.under(i + 1); severity(d.Verdict) > severity(worst.Verdict) {
-			worst = d
+			worst, by = d, i+1
 		}
 	}
-	return worst
+	return worst, by
 }
+
+// unnamed is the number of no name.
+const unnamed = -1
