@@ -16,9 +16,6 @@ import (
 	"github.com/netjail/netjail/rules"
 )
 
-// domain is the port of name servers.
-const domain = 53
-
 // replyWait is how long a program that sends a query from a socket that is not
 // connected is held for the reply, so that its names are known before it goes
 // on. Servers take longer than that where something is wrong.
@@ -92,11 +89,6 @@ func (d *dns) shown(a netip.Addr) []string {
 	return list
 }
 
-// toServer says whether a request is for a name server.
-func toServer(r *rules.Request) bool {
-	return r.Unix == "" && r.Op != rules.Listen && r.Addr.Port() == domain && (r.Proto == rules.UDP || r.Proto == rules.TCP)
-}
-
 // system says whether a server is one that this machine is configured with: a
 // jail may ask it, name by name.
 func (p *policy) system(server netip.AddrPort) bool {
@@ -114,7 +106,7 @@ func (p *policy) believes(server netip.AddrPort) bool {
 		return false
 	}
 	r := rules.Request{App: p.cfg.App, Op: rules.Connect, Proto: rules.UDP, Addr: server}
-	d := f.set.Decide(&r, time.Now())
+	d := f.Set.Decide(&r, time.Now())
 	return d.Verdict == rules.Allow && d.Rule.Dest.Host.Kind == rules.HostAddr
 }
 
@@ -171,7 +163,7 @@ func (p *policy) lookup(ctx context.Context, q names.Query) names.Decision {
 	if f == nil {
 		return names.Refuse
 	}
-	d, addressed := f.set.Lookup(p.cfg.App, q.Name, time.Now())
+	d, addressed := f.Lookup(p.cfg.App, q.Name, time.Now())
 	dest := rules.Destination{Host: rules.Host{Kind: rules.HostName, Name: q.Name}}
 	switch {
 	case d.Verdict == rules.Allow:
@@ -181,10 +173,6 @@ func (p *policy) lookup(ctx context.Context, q names.Query) names.Decision {
 		if d.Rule != nil && d.Rule.Refuse {
 			return names.Refuse
 		}
-		return names.NXDomain
-	}
-	if why, blocked := f.listed(q.Name); blocked {
-		p.reportLookup(ctx, dest, refusal{why: why})
 		return names.NXDomain
 	}
 	switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -13,10 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/netjail/netjail/daemon/api"
 	"github.com/netjail/netjail/daemon/names"
+	"github.com/netjail/netjail/daemon/ruling"
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/notifier"
 	"github.com/netjail/netjail/rules"
@@ -34,46 +32,20 @@ type policy struct {
 	inForce atomic.Pointer[force]
 
 	dns     dns
-	self    self
+	self    ruling.Self
 	socket  string // the daemon's
-	inodes  inodes
+	sockets ruling.Sockets
 	reports reports
 }
 
 // force is what decides, replaced as a whole.
 type force struct {
-	set   *rules.Set
+	ruling.Force
 	exe   bool // some rule speaks of an executable
 	rules []rules.Rule
 
-	denied []string        // paths of sockets
-	list   *blocklist.List // nil: none
-	path   string          // of list
-}
-
-// blocked says whether a blocklist has a name of a request that is only let
-// through by a rule about many names, or by none.
-func (f *force) blocked(r *rules.Request, by *rules.Rule) (why string, blocked bool) {
-	if f.list == nil || by != nil && by.Dest.Host.Kind != rules.HostAny && by.Dest.Host.Kind != rules.HostClass {
-		return "", false
-	}
-	for _, name := range r.Names {
-		if why, blocked := f.listed(name); blocked {
-			return why, true
-		}
-	}
-	return "", false
-}
-
-func (f *force) listed(name string) (why string, blocked bool) {
-	if f.list == nil {
-		return "", false
-	}
-	entry, source, blocked := f.list.Lookup(name)
-	if !blocked {
-		return "", false
-	}
-	return fmt.Sprintf("%s is in the blocklist %s", notifier.Clean(entry, 80), source), true
+	denied []string // paths of sockets
+	path   string   // of the blocklists
 }
 
 var _ interpose.Policy = (*policy)(nil)
@@ -103,21 +75,16 @@ func (p *policy) take(snap api.Snapshot) error {
 		return err
 	}
 	all := append(slices.Clone(p.own), list...)
-	f := &force{set: rules.NewSet(all), rules: list, path: snap.Blocklist}
+	f := &force{Force: ruling.Force{Set: rules.NewSet(all)}, rules: list, denied: ruling.DeniedSockets(all), path: snap.Blocklist}
 	if old := p.inForce.Load(); old != nil && old.path == f.path {
-		f.list = old.list
+		f.List = old.List
 	} else if f.path != "" {
-		if f.list, err = blocklist.Open(f.path); err != nil {
+		if f.List, err = blocklist.Open(f.path); err != nil {
 			return fmt.Errorf("blocklist: %w", err)
 		}
 	}
 	for i := range all {
 		f.exe = f.exe || all[i].Exe != ""
-	}
-	for i := range all {
-		if h := all[i].Dest.Host; h.Kind == rules.HostUnix && all[i].Verdict == rules.Deny && h.Name[0] == '/' {
-			f.denied = append(f.denied, h.Name)
-		}
 	}
 	p.inForce.Store(f)
 	p.look(f)
@@ -125,11 +92,7 @@ func (p *policy) take(snap api.Snapshot) error {
 }
 
 // look notes which sockets a jail has no business with, as they are now.
-func (p *policy) look(f *force) {
-	p.inodes.look(brokers(), broker)
-	p.inodes.look(f.denied, denied)
-	p.inodes.look([]string{p.socket}, own)
-}
+func (p *policy) look(f *force) { p.sockets.Look(f.denied, p.socket) }
 
 // untilExit returns the rules that end with this jail, for a daemon that has
 // not heard of them.
@@ -155,7 +118,7 @@ func (p *policy) Check(c *interpose.Call) interpose.Verdict {
 	}
 	r := p.request(f, c)
 	v := p.check(f, c, &r)
-	if v != interpose.Allow || !toServer(&r) {
+	if v != interpose.Allow || !ruling.ToServer(&r) {
 		return v
 	}
 	if c.Op == interpose.Send {
@@ -184,37 +147,18 @@ type refusal struct {
 
 // decide answers Wait where people have to be asked.
 func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
-	d := f.set.Decide(r, time.Now())
-	if d.Rule == nil && d.Verdict != rules.Allow && toServer(r) && p.system(r.Addr) {
-		return interpose.Allow, refusal{} // the resolver decides
-	}
-	if r.Unix != "" && d.Verdict == rules.Allow && p.reserved(f, c, d.Rule) {
-		return interpose.Deny, refusal{why: "netjail keeps programs from this socket"}
-	}
-	if why, blocked := f.blocked(r, d.Rule); blocked && d.Verdict != rules.Deny {
-		return interpose.Deny, refusal{why: why}
-	}
+	d := f.Decide(r, ruling.Place{
+		Server:   ruling.ToServer(r) && p.system(r.Addr),
+		Reserved: func(by *rules.Rule) bool { return p.reserved(f, c, by) },
+	}, time.Now())
 	switch d.Verdict {
 	case rules.Allow:
 		return interpose.Allow, refusal{}
 	case rules.Ask:
-		if d.Rule == nil && r.Op == rules.Listen && r.Proto == rules.UDP && r.Addr.Addr().IsUnspecified() && r.Addr.Port() >= unprivileged {
-			// Clients that look names up by themselves take such ports at
-			// random, as the kernel would; what they send is decided.
-			return interpose.Allow, refusal{}
-		}
-		if r.Unix == "" && r.Op != rules.Listen && r.Addr.Port() == 0 && r.Proto != rules.ICMP {
-			// An answer would cover every port. getaddrinfo connects there
-			// to sort addresses, and gets by without: not worth a line.
-			return interpose.Deny, refusal{silent: true}
-		}
 		return p.undecided()
 	}
-	return interpose.Deny, refusal{why: d.Why, by: d.Rule}
+	return interpose.Deny, refusal{why: d.Why, by: d.Rule, silent: d.Cause == ruling.ByPort}
 }
-
-// unprivileged is the first port that every program may have.
-const unprivileged = 1024
 
 func (p *policy) undecided() (interpose.Verdict, refusal) {
 	if p.cfg.Ask {
@@ -235,7 +179,7 @@ func (p *policy) request(f *force, c *interpose.Call) rules.Request {
 		}
 		if r.Op != rules.Listen {
 			r.Names, r.Own = p.dns.of(r.Addr.Addr())
-			r.Self = p.self.has(r.Addr.Addr())
+			r.Self = p.self.Has(r.Addr.Addr())
 		}
 	}
 	if f.exe {
@@ -269,7 +213,7 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 	}
 	r := p.request(f, c)
 	var query []byte // that the call carries
-	if toServer(&r) && c.Op == interpose.Send {
+	if ruling.ToServer(&r) && c.Op == interpose.Send {
 		var err error
 		if query, err = c.Datagram(); err != nil {
 			return interpose.Deny
@@ -278,7 +222,7 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 	v, refused := p.decide(f, c, &r)
 	if _, _, err := names.ParseQuery(query); query != nil && err != nil {
 		query = nil // only queries may go to the system's server unasked
-		if d := f.set.Decide(&r, time.Now()); d.Rule == nil {
+		if d := f.Set.Decide(&r, time.Now()); d.Rule == nil {
 			v, refused = p.undecided()
 		}
 	}
@@ -290,7 +234,7 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 		p.report(ctx, r.Op.String(), p.named(f, &r), refused)
 	case v == interpose.Allow && query != nil:
 		return p.leadSend(ctx, c, query)
-	case v == interpose.Allow && toServer(&r) && c.Op == interpose.Connect:
+	case v == interpose.Allow && ruling.ToServer(&r) && c.Op == interpose.Connect:
 		return p.leadConnect(c)
 	}
 	return v
@@ -303,7 +247,7 @@ func (p *policy) named(f *force, r *rules.Request) rules.Destination {
 	for i := range r.Names {
 		one := *r
 		one.Names, one.Own = r.Names[i:i+1], min(1, max(0, r.Own-i))
-		if d, ok := one.NamedDestination(); ok && f.set.Decide(&one, time.Now()).Verdict != rules.Allow {
+		if d, ok := one.NamedDestination(); ok && f.Set.Decide(&one, time.Now()).Verdict != rules.Allow {
 			return d
 		}
 	}
@@ -353,122 +297,13 @@ func commandOf(pid int) string {
 	return notifier.Clean(string(b), 300)
 }
 
-// reserved says whether a socket is none of a jail's business: netjail's own,
-// whatever the rules say, one that a rule denies under another name, and those
-// through which somebody else would use the network for the program, unless a
-// rule speaks of them.
+// reserved says whether the socket of a call is kept from jails.
 func (p *policy) reserved(f *force, c *interpose.Call, by *rules.Rule) bool {
 	if c.File == (interpose.File{}) {
 		return false // an abstract name
 	}
 	p.look(f)
-	switch n := p.inodes.at(c.File); n.why {
-	case own:
-		return true
-	case denied:
-		return slices.Contains(f.denied, n.path)
-	case broker:
-		return by == nil
-	}
-	return false
-}
-
-// inodes are the sockets that a jail has no business with. They stay known
-// when a program in the jail renames them, which it may.
-type inodes struct {
-	mu    sync.Mutex
-	known map[interpose.File]noted
-}
-
-// noted is what a socket was known as.
-type noted struct {
-	why  reserve
-	path string
-}
-
-// reserve says why a socket is reserved, the strictest last.
-type reserve uint8
-
-const (
-	nobodys reserve = iota
-	broker
-	denied
-	own
-)
-
-// look adds what is at paths now.
-func (n *inodes) look(paths []string, why reserve) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.known == nil {
-		n.known = make(map[interpose.File]noted)
-	}
-	for _, path := range paths {
-		var st unix.Stat_t
-		if unix.Stat(path, &st) == nil {
-			f := interpose.File{Dev: st.Dev, Ino: st.Ino}
-			if n.known[f].why <= why {
-				n.known[f] = noted{why, path}
-			}
-		}
-	}
-}
-
-func (n *inodes) at(f interpose.File) noted {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.known[f]
-}
-
-// brokers lists the sockets of services that look names up, start processes or
-// run containers for whoever asks. They are compared by inode: a program may
-// have other names for them.
-func brokers() []string {
-	list := []string{
-		"/run/nscd/socket", "/var/run/nscd/socket",
-		"/run/systemd/resolve/io.systemd.Resolve", "/run/systemd/resolve/io.systemd.Resolve.Monitor",
-		// By the system bus systemd-resolved looks names up for everybody.
-		"/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket",
-		"/run/systemd/private", "/run/docker.sock", "/var/run/docker.sock",
-		"/run/containerd/containerd.sock", "/run/podman/podman.sock", "/run/crio/crio.sock",
-		"/run/libvirt/libvirt-sock", "/run/snapd.socket", "/run/snapd-snap.socket",
-		"/var/lib/lxd/unix.socket", "/var/lib/incus/unix.socket", "/run/avahi-daemon/socket",
-	}
-	user := "/run/user/" + strconv.Itoa(os.Getuid())
-	for _, base := range []string{user, os.Getenv("XDG_RUNTIME_DIR")} {
-		if base != "" {
-			list = append(list, base+"/systemd/private", base+"/docker.sock", base+"/podman/podman.sock")
-		}
-	}
-	return list
-}
-
-// selfFor is how long the machine's addresses are taken to stay the same.
-const selfFor = 2 * time.Second
-
-// self knows the machine's own addresses: what listens on all of them is
-// reached by any.
-type self struct {
-	mu    sync.Mutex
-	until time.Time
-	addrs map[netip.Addr]bool
-}
-
-func (s *self) has(a netip.Addr) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now := time.Now(); now.After(s.until) {
-		s.until = now.Add(selfFor)
-		if list, err := net.InterfaceAddrs(); err == nil {
-			s.addrs = make(map[netip.Addr]bool, len(list))
-			for _, n := range list {
-				if p, err := netip.ParsePrefix(n.String()); err == nil {
-					s.addrs[p.Addr().Unmap()] = true
-				}
-			}
-		}
-	}
-	return s.addrs[a.WithZone("")]
+	return p.sockets.Reserved(ruling.File(c.File), f.denied, by)
 }
 
 // reports tells of refusals, each destination once.
