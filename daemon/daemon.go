@@ -134,6 +134,7 @@ type server struct {
 	buses   buses
 	origin  *origin.Finder
 	journal *journal.Journal
+	place   *place
 	started time.Time
 	wg      sync.WaitGroup
 
@@ -150,6 +151,7 @@ func newServer(cfg Config) *server {
 		store:  newStore(cfg.ConfigDir),
 		lists:  newBlocklists(filepath.Join(filepath.Dir(cfg.ConfigDir), "blocklists"), filepath.Join(cfg.StateDir, "blocklist.db")),
 		origin: origin.New(origin.Config{}), journal: journal.New(filepath.Join(cfg.StateDir, "executables.json"), cfg.Log),
+		place: newPlace(api.SocketPath(cfg.RuntimeDir)),
 		conns: make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}), frontEnds: make(map[*frontEnd]bool),
 	}
 	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.miss, Answered: s.history.answered})

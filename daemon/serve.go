@@ -163,6 +163,8 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return s.rulesAdd(m)
 	case api.OpRulesRemove:
 		return s.rulesRemove(m)
+	case api.OpExplain:
+		return s.explain(m)
 	case api.OpReload:
 		if err := s.store.load(); err != nil {
 			return nil, err

@@ -37,6 +37,7 @@ const (
 	OpRulesAdd    = "rules.add"     // Rule -> Rule
 	OpRulesRemove = "rules.remove"  // RuleFilter -> RuleList, what was removed
 	OpReload      = "rules.reload"  // nothing -> RuleList
+	OpExplain     = "rules.explain" // ExplainRequest -> Explanation
 	OpStatus      = "status"        // nothing -> Status
 	OpHistory     = "history.list"  // nothing -> History
 

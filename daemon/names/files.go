@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -95,6 +96,20 @@ const maxHostsNames = 64
 func Hosts(path string) func(netip.Addr) []string {
 	f := &file[map[netip.Addr][]string]{path: path, parse: parseHosts}
 	return func(addr netip.Addr) []string { return f.get()[plain(addr)] }
+}
+
+// HostAddr returns a function that finds an address of a name in a file like
+// /etc/hosts as it is at each call: the first of its IPv4 addresses, if any.
+func HostAddr(path string) func(name string) (netip.Addr, bool) {
+	f := &file[map[netip.Addr][]string]{path: path, parse: parseHosts}
+	return func(name string) (found netip.Addr, ok bool) {
+		for addr, list := range f.get() {
+			if slices.Contains(list, name) && (!ok || addr.Less(found)) {
+				found, ok = addr, true
+			}
+		}
+		return found, ok
+	}
 }
 
 func parseHosts(r io.Reader) map[netip.Addr][]string {

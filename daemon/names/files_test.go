@@ -58,6 +58,13 @@ func TestHosts(t *testing.T) {
 	check("::ffff:192.0.2.1", "nas.lan", "nas")
 	check("fe80::1%lo", "r")
 	check("0.0.0.0")
+	find := HostAddr(path)
+	if a, ok := find("nas"); !ok || a.String() != "192.0.2.1" {
+		t.Errorf("nas: got %v, %v, want 192.0.2.1", a, ok)
+	}
+	if a, ok := find("ads.org"); ok {
+		t.Errorf("ads.org: got %v, want none", a)
+	}
 	write(t, path, "192.0.2.1 other\n", epoch)
 	check("192.0.2.1", "other")
 }

@@ -36,6 +36,7 @@ Usage:
   netjail [flags] [--] COMMAND [ARG...]  run COMMAND, ask about new destinations
   netjail rules list|add|remove|check|reload
   netjail blocklist add|list|remove|update|test
+  netjail explain|test APP DEST          what the rules say of a call, and why
   netjail pending                        what was asked and not answered yet
   netjail answer ID allow|deny WORD...   answer it
   netjail status                         what runs, what is asked
@@ -98,7 +99,19 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetHelpTemplate(usage)
-	root.AddCommand(a.explicitRun(), a.rulesCommand(), a.blocklistCommand(), a.pendingCommand(), a.answerCommand(), a.presetCommand(), a.trustCommand(), a.statusCommand(), a.daemonCommand())
+	root.AddCommand(
+		a.explicitRun(),
+		a.rulesCommand(),
+		a.explainCommand(),
+		a.testCommand(),
+		a.blocklistCommand(),
+		a.presetCommand(),
+		a.trustCommand(),
+		a.pendingCommand(),
+		a.answerCommand(),
+		a.statusCommand(),
+		a.daemonCommand(),
+	)
 	for _, c := range root.Commands() {
 		c.SetHelpTemplate(subHelp)
 	}
