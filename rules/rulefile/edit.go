@@ -31,12 +31,42 @@ func (f *File) Add(r rules.Rule) (*File, error) {
 	}
 	same := f.find(func(o *rules.Rule) bool { return o.Dest == r.Dest && o.Exe == r.Exe })
 	if len(same) == 0 {
-		return f.edited(f.appended(&r), append(f.Rules(), r))
+		return f.edited(f.appended(slices.Clone(f.data), &r), append(f.Rules(), r))
 	}
 	text, want := f.without(same[1:])
 	i := same[0]
 	want[i] = merged(f.rules[i], r)
 	return f.edited(f.blocks[i].replaced(text, &f.rules[i], &want[i]), want)
+}
+
+// Append returns a file with the rules at its end, whatever else it has.
+func (f *File) Append(list ...rules.Rule) (*File, error) {
+	text, want := slices.Clone(f.data), f.Rules()
+	for _, r := range list {
+		r, err := f.storable(r)
+		if err != nil {
+			return nil, fmt.Errorf("add to %s: %w", f.name, err)
+		}
+		text, want = f.appended(text, &r), append(want, r)
+	}
+	return f.edited(text, want)
+}
+
+// Enable returns a file in which the rules that have this ID are enabled, or
+// disabled, and whether there are any. Nothing else changes.
+func (f *File) Enable(id string, on bool) (*File, bool, error) {
+	found := f.find(func(r *rules.Rule) bool { return r.ID() == id })
+	text, want := slices.Clone(f.data), f.Rules()
+	// From the last to the first: what stands before a change does not move.
+	for _, i := range slices.Backward(found) {
+		want[i].Disabled = !on
+		text = f.blocks[i].replaced(text, &f.rules[i], &want[i])
+	}
+	if len(found) == 0 {
+		return f, false, nil
+	}
+	g, err := f.edited(text, want)
+	return g, true, err
 }
 
 // Remove returns a file without the rules that have this ID, and whether there
@@ -133,9 +163,8 @@ func merged(old, r rules.Rule) rules.Rule {
 	return r
 }
 
-// appended returns the text with the rule at its end.
-func (f *File) appended(r *rules.Rule) []byte {
-	text := slices.Clone(f.data)
+// appended returns the text, which it may change, with the rule at its end.
+func (f *File) appended(text []byte, r *rules.Rule) []byte {
 	if len(text) == 0 {
 		who := cmp.Or(f.app, "every app")
 		text = fmt.Appendf(text, "# Rules of %s. Edit freely: netjail keeps comments and order.\n", who)
@@ -147,13 +176,18 @@ func (f *File) appended(r *rules.Rule) []byte {
 	if !blankBefore(text, len(text)) {
 		text = append(text, eol...)
 	}
-	lines := []string{"[[rule]]", r.Verdict.String() + " = " + quoted(r.Dest.String())}
+	return append(text, strings.Join(append([]string{"[[rule]]"}, lines(r)...), eol)+eol...)
+}
+
+// lines returns a rule as netjail writes it, without its header.
+func lines(r *rules.Rule) []string {
+	list := []string{r.Verdict.String() + " = " + quoted(r.Dest.String())}
 	for _, k := range fields {
 		if v := k.value(r); v != "" {
-			lines = append(lines, k.name+" = "+v)
+			list = append(list, k.name+" = "+v)
 		}
 	}
-	return append(text, strings.Join(lines, eol)+eol...)
+	return list
 }
 
 // without returns the text and the rules without those at the indexes.

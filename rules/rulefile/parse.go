@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ type keyval struct {
 type parser struct {
 	name   string
 	app    string
+	mixed  bool // each rule says which app it is of
 	data   []byte
 	lines  []int // offsets of the lines' starts
 	rules  []rules.Rule
@@ -52,9 +54,9 @@ func newParser(name, app string, data []byte) *parser {
 }
 
 // checkText refuses what no person wrote, before the parser sees it.
-func checkText(name string, data []byte) error {
-	if len(data) > maxFile {
-		return &Error{File: name, Err: fmt.Errorf("larger than %d MiB", maxFile>>20)}
+func checkText(name string, data []byte, most int) error {
+	if len(data) > most {
+		return &Error{File: name, Err: fmt.Errorf("larger than %d MiB", most>>20)}
 	}
 	n := 0
 	for line := range bytes.Lines(data) {
@@ -136,12 +138,13 @@ func (p *parser) finish() error {
 		return nil
 	}
 	b := p.blocks[len(p.blocks)-1]
-	for _, k := range b.keys {
-		if k.verdict {
-			return nil
-		}
+	if !slices.ContainsFunc(b.keys, func(k keyval) bool { return k.verdict }) {
+		return p.errAt(b.header, errors.New("a rule without allow, deny or ask"))
 	}
-	return p.errAt(b.header, errors.New("a rule without allow, deny or ask"))
+	if p.mixed && !slices.ContainsFunc(b.keys, func(k keyval) bool { return k.name == appKey }) {
+		return p.errAt(b.header, errors.New("a rule without app"))
+	}
+	return nil
 }
 
 func (p *parser) keyValue(n *unstable.Node) error {
@@ -161,7 +164,11 @@ func (p *parser) keyValue(n *unstable.Node) error {
 			return p.errAt(start, fmt.Errorf("%s and %s in one rule: write two", o.name, key))
 		}
 	}
-	if err := setField(&p.rules[len(p.rules)-1], key, n.Value()); err != nil {
+	set := setField
+	if p.mixed && key == appKey {
+		set = setApp
+	}
+	if err := set(&p.rules[len(p.rules)-1], key, n.Value()); err != nil {
 		return p.errAt(start, fmt.Errorf("key %q: %w", clip(key), err))
 	}
 	b.keys = append(b.keys, k)

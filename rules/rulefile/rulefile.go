@@ -84,7 +84,7 @@ func Parse(name, app string, data []byte) (*File, error) {
 		}
 	}
 	data = slices.Clip(slices.Clone(data))
-	if err := checkText(name, data); err != nil {
+	if err := checkText(name, data, maxFile); err != nil {
 		return nil, err
 	}
 	p := newParser(name, app, data)
