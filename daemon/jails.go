@@ -349,7 +349,7 @@ func (t *terminal) Ask(ctx context.Context, q notifier.Question) (notifier.Answe
 	}
 }
 
-// Update shows how many calls wait.
+// Update tells the terminal what has become of a question.
 func (t *terminal) Update(q notifier.Question) {
 	t.mu.Lock()
 	_, open := t.answers[q.ID]

@@ -125,7 +125,7 @@ func (q Question) ScopeName(s Scope) string {
 	case Host:
 		return Clean(q.Dest.Host.String(), maxName)
 	case Domain:
-		return q.what(s) + " and below"
+		return Clean(q.Wider.Host.Name, maxName) + " and below"
 	}
 	return q.what(s)
 }

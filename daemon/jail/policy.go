@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -289,12 +290,8 @@ func commandOf(pid int) string {
 	if err != nil {
 		return ""
 	}
-	for i, c := range b {
-		if c == 0 {
-			b[i] = ' '
-		}
-	}
-	return notifier.Clean(string(b), 300)
+	args := bytes.ReplaceAll(bytes.TrimRight(b, "\x00"), []byte{0}, []byte{' '})
+	return notifier.Clean(string(args), 300)
 }
 
 // reserved says whether the socket of a call is kept from jails.

@@ -65,7 +65,7 @@ func press(t *testing.T, q notifier.Question, r room, path ...string) button {
 }
 
 func TestMenuPages(t *testing.T) {
-	const all = "192.0.2.7, www.example.org, .example.org and below, anything, Back"
+	const all = "192.0.2.7, www.example.org, example.org and below, anything, Back"
 	for _, c := range []struct {
 		name    string
 		row     room
@@ -76,8 +76,8 @@ func TestMenuPages(t *testing.T) {
 		{"front", room{}, nil, "Allow always, Allow once, Deny, More…", ""},
 		{"scopes", room{}, []string{"More…"}, all, "Pick what the answer is about."},
 		{"times", room{}, []string{"More…", "anything"}, "Once, Until curl exits, For 1 hour, Always, Back", "Pick for how long the answer about anything holds."},
-		{"last", room{}, []string{"More…", ".example.org and below", "For 1 hour"}, "Allow, Deny, Back",
-			".example.org and below, for 1 hour\n" +
+		{"last", room{}, []string{"More…", "example.org and below", "For 1 hour"}, "Allow, Deny, Back",
+			"example.org and below, for 1 hour\n" +
 				"allow writes: netjail rules add curl allow 'tcp://.example.org:443' --for 1h\n" +
 				"deny writes: netjail rules add curl deny 'tcp://.example.org:443' --for 1h"},
 		{"last, no rule", room{}, []string{"More…", "192.0.2.7", "Once"}, "Allow, Deny, Back", "192.0.2.7, once\nno rule is written"},
@@ -86,12 +86,12 @@ func TestMenuPages(t *testing.T) {
 		{"back to the front", room{}, []string{"More…", "Back"}, "Allow always, Allow once, Deny, More…", ""},
 		{"three: front", room{buttons: 3}, nil, "Allow always, Deny, More…", ""},
 		{"three: scopes", room{buttons: 3}, []string{"More…"}, "192.0.2.7, www.example.org, Next…", "Pick what the answer is about."},
-		{"three: more scopes", room{buttons: 3}, []string{"More…", "Next…"}, ".example.org and below, anything, Back", "Pick what the answer is about."},
+		{"three: more scopes", room{buttons: 3}, []string{"More…", "Next…"}, "example.org and below, anything, Back", "Pick what the answer is about."},
 		{"three: times", room{buttons: 3}, []string{"More…", "192.0.2.7", "Next…"}, "For 1 hour, Always, Back", "Pick for how long the answer about 192.0.2.7 holds."},
 		{"three: last", room{buttons: 3}, []string{"More…", "Next…", "anything", "Once"}, "Allow, Deny, Back", "anything, once\nno rule is written"},
 		{"short: front", room{letters: 48}, nil, "Allow always, Allow once, Deny, More…", ""},
 		{"short: scopes", room{letters: 48}, []string{"More…"}, "192.0.2.7, www.example.org, Next…", "Pick what the answer is about."},
-		{"short: more scopes", room{letters: 48}, []string{"More…", "Next…"}, ".example.org and below, anything, Back", "Pick what the answer is about."},
+		{"short: more scopes", room{letters: 48}, []string{"More…", "Next…"}, "example.org and below, anything, Back", "Pick what the answer is about."},
 		{"short: times", room{letters: 48}, []string{"More…", "192.0.2.7"}, "Once, Until curl exits, Next…", "Pick for how long the answer about 192.0.2.7 holds."},
 	} {
 		q := named(t)

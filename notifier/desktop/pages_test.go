@@ -38,7 +38,7 @@ func TestPages(t *testing.T) {
 			q := named(t)
 			r := ask(t.Context(), dial(t, bus.address), q)
 			n := recv(t, "front page", s.shown)
-			for _, label := range []string{"More…", "anything", "Back", ".example.org and below", "For 1 hour", "Allow"} {
+			for _, label := range []string{"More…", "anything", "Back", "example.org and below", "For 1 hour", "Allow"} {
 				press(t, s, n, label)
 				if label == "Allow" {
 					break

@@ -19,11 +19,11 @@ func TestScope(t *testing.T) {
 	p.report(shown + "1")
 	p.expect("about: (www.example.org)  ")
 	for _, want := range []string{
-		"(.example.org and below)  anything  192.0.2.7\r\n  always writes: netjail rules add curl allow tcp://.example.org:80\r\n",
+		"(example.org and below)  anything  192.0.2.7\r\n  always writes: netjail rules add curl allow tcp://.example.org:80\r\n",
 		"  (anything)  192.0.2.7\r\n  always writes: netjail rules add curl allow @any (or deny",
 		"  (192.0.2.7)\r\n  always writes: netjail rules add curl allow tcp://192.0.2.7:80\r\n",
 		"(www.example.org)  ",
-		"(.example.org and below)  ",
+		"(example.org and below)  ",
 	} {
 		p.press("s")
 		p.expect("> s\r\nnetjail: curl wants to connect")

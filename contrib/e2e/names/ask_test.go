@@ -130,9 +130,9 @@ func TestDomain(t *testing.T) {
 	done := make(chan outcome, 1)
 	go func() { done <- x.observe(t, cmd) }()
 	for _, press := range []struct{ key, when, says string }{
-		{"s", "  [s] about: (a.example.org)  .example.org and below  anything  198.51.100.1", "  [s] about: a.example.org  (.example.org and below)"},
+		{"s", "  [s] about: (a.example.org)  example.org and below  anything  198.51.100.1", "  [s] about: a.example.org  (example.org and below)"},
 		{"A", "always writes: netjail rules add sh allow tcp://.example.org:80\r\n", "netjail: allowed .example.org always, rule written"},
-		{"d", "  [s] about: (www.search.org)  .search.org and below", "netjail: denied www.search.org once, no rule written"},
+		{"d", "  [s] about: (www.search.org)  search.org and below", "netjail: denied www.search.org once, no rule written"},
 	} {
 		e2etest.WaitFor(t, "the screen shows "+press.when, func() bool { return s.has(press.when) && s.ready() })
 		_, _ = s.tty.WriteString(press.key)
