@@ -131,6 +131,7 @@ type server struct {
 	queue   *notifier.Queue
 	missed  missed
 	history history
+	usage   usage // nil: nobody counts
 	buses   buses
 	origin  *origin.Finder
 	journal *journal.Journal
@@ -156,6 +157,7 @@ func newServer(cfg Config) *server {
 	}
 	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.miss, Answered: s.history.answered})
 	s.buses.log = cfg.Log
+	s.store.past.dir = filepath.Join(cfg.StateDir, "undo")
 	if err := s.store.load(); err != nil {
 		s.log.Error("load rules", "error", err)
 	}

@@ -16,7 +16,7 @@ import (
 
 // Limits on what a client may ask. Beyond them the connection ends.
 const (
-	maxRequest    = 256 << 10
+	maxRequest    = 8 << 20     // ten thousand rules to import, or a rule file
 	refuseTimeout = time.Second // for the first request of a client that is refused
 	maxUnderWay   = 8192        // requests of one connection that have no reply yet
 )
@@ -165,6 +165,8 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return s.rulesRemove(m)
 	case api.OpExplain:
 		return s.explain(m)
+	case api.OpRulesEnable, api.OpRulesText, api.OpRulesWrite, api.OpRulesImport, api.OpRulesDiff, api.OpRulesUndo:
+		return s.ruleFiles(m)
 	case api.OpReload:
 		if err := s.store.load(); err != nil {
 			return nil, err
@@ -225,9 +227,32 @@ func (s *server) rulesList(m *api.Message) (any, error) {
 		return nil, err
 	}
 	list := api.RuleList{Rules: []api.Rule{}}
-	for _, r := range s.store.all() {
-		if selects(&f, &r) {
-			list.Rules = append(list.Rules, api.FromRule(&r))
+	set := rules.NewSet(s.store.all())
+	shadowed := make(map[rules.Source]string)
+	for _, sh := range set.Shadowed(time.Now()) {
+		if sh.Rule.Source != (rules.Source{}) {
+			shadowed[sh.Rule.Source] = sh.By.ID()
+		}
+	}
+	var used map[string]api.RuleUse
+	if s.usage != nil {
+		used = s.usage.Usage()
+	}
+	for _, r := range set.Rules() {
+		if !selects(&f, &r) {
+			continue
+		}
+		out := api.FromRule(&r)
+		out.Shadowed = shadowed[r.Source]
+		if s.usage != nil {
+			use := used[out.ID]
+			out.Use = &use
+		}
+		list.Rules = append(list.Rules, out)
+	}
+	if diffs, err := s.store.differences(); err == nil {
+		for _, d := range diffs {
+			list.Differs = append(list.Differs, d.File)
 		}
 	}
 	return list, nil

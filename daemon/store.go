@@ -1,10 +1,8 @@
 package daemon
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -19,7 +17,8 @@ import (
 // store holds the rules in force: those of the files as they were when they
 // were last loaded or written by netjail, and those of running jails.
 type store struct {
-	dir string
+	dir  string
+	past past
 
 	mu      sync.Mutex
 	files   map[string]*rulefile.File // by app
@@ -115,7 +114,7 @@ func (s *store) add(r rules.Rule) (rules.Rule, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := s.saveLocked(next); err != nil {
+	if err := s.changeLocked(fmt.Sprintf("add %s %s %s", appText(r.App), r.Verdict, r.Dest), next); err != nil {
 		return r, err
 	}
 	for _, o := range next.Rules() {
@@ -138,13 +137,14 @@ func (s *store) remove(pick func(*rules.Rule) bool) ([]rules.Rule, error) {
 		}
 		return false
 	})
+	var changed []*rulefile.File
+	var gone []rules.Rule
 	for _, app := range s.appsLocked() {
 		f, err := s.fileLocked(app)
 		if err != nil {
 			return removed, err
 		}
 		next := f
-		var gone []rules.Rule
 		for _, r := range f.Rules() {
 			if !pick(&r) {
 				continue
@@ -154,15 +154,14 @@ func (s *store) remove(pick func(*rules.Rule) bool) ([]rules.Rule, error) {
 			}
 			gone = append(gone, r)
 		}
-		if len(gone) == 0 {
-			continue
+		if next != f {
+			changed = append(changed, next)
 		}
-		if err := s.saveLocked(next); err != nil {
-			return removed, err
-		}
-		removed = append(removed, gone...)
 	}
-	return removed, nil
+	if err := s.changeLocked("remove "+someRules(gone), changed...); err != nil {
+		return removed, err
+	}
+	return append(removed, gone...), nil
 }
 
 func (s *store) appsLocked() []string {
@@ -182,30 +181,6 @@ func (s *store) fileLocked(app string) (*rulefile.File, error) {
 		return f, nil
 	}
 	return rulefile.Parse(filepath.Join(s.dir, rulefile.FileName(app)), app, nil)
-}
-
-// errChanged means that somebody else wrote a file. Such changes come into
-// force only when they are asked for: a program in a jail may have made them.
-var errChanged = errors.New("the file was changed on disk since it was loaded")
-
-// saveLocked writes f if nobody else has written it meanwhile.
-func (s *store) saveLocked(f *rulefile.File) error {
-	onDisk, err := os.ReadFile(f.Name())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("save rules: %w", err)
-	}
-	var known []byte
-	if old, ok := s.files[f.App()]; ok {
-		known = old.Bytes()
-	}
-	if !bytes.Equal(onDisk, known) {
-		return fmt.Errorf("save rules: %s: %w", f.Name(), errChanged)
-	}
-	if err := rulefile.Save(s.dir, f); err != nil {
-		return err
-	}
-	s.files[f.App()] = f
-	return nil
 }
 
 // forget drops the rules of a jail that has ended.

@@ -38,6 +38,12 @@ const (
 	OpRulesRemove = "rules.remove"  // RuleFilter -> RuleList, what was removed
 	OpReload      = "rules.reload"  // nothing -> RuleList
 	OpExplain     = "rules.explain" // ExplainRequest -> Explanation
+	OpRulesEnable = "rules.enable"  // RuleSwitch -> RuleList
+	OpRulesText   = "rules.text"    // RuleText, of which only the app counts -> RuleText, as it is in force
+	OpRulesWrite  = "rules.write"   // RuleText -> RuleList, those of the file
+	OpRulesImport = "rules.import"  // RuleImport -> RuleImported
+	OpRulesDiff   = "rules.diff"    // nothing -> RuleDiff
+	OpRulesUndo   = "rules.undo"    // nothing -> RuleUndo
 	OpStatus      = "status"        // nothing -> Status
 	OpHistory     = "history.list"  // nothing -> History
 
@@ -141,7 +147,8 @@ type RuleFilter struct {
 
 // RuleList is a list of rules.
 type RuleList struct {
-	Rules []Rule `json:"rules"`
+	Rules   []Rule   `json:"rules"`
+	Differs []string `json:"differs,omitempty"` // files that are not on disk as they are in force
 }
 
 // Rule is a rule as others see it.
@@ -162,6 +169,8 @@ type Rule struct {
 	Created  *time.Time        `json:"created,omitempty"`
 	File     string            `json:"file,omitempty"`
 	Line     int               `json:"line,omitempty"`
+	Use      *RuleUse          `json:"use,omitempty"`         // nil: not known
+	Shadowed string            `json:"shadowed_by,omitempty"` // the id of a rule that always comes before it
 }
 
 // Every is how the app of a rule for every app is spelled.

@@ -20,36 +20,70 @@ import (
 // had. The directory and the files must belong to the user or root, be real
 // (no symbolic links), and be writable by nobody else.
 func Load(dir string) ([]*File, error) {
+	var files []*File
+	err := each(dir, func(root *os.Root, name string) error {
+		f, err := load(root, dir, name)
+		if err == nil {
+			files = append(files, f)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return files, nil
+}
+
+// Read returns the texts of the rule files of a directory by their paths,
+// whether or not they are good.
+func Read(dir string) (map[string][]byte, error) {
+	texts := make(map[string][]byte)
+	err := each(dir, func(root *os.Root, name string) (err error) {
+		path := filepath.Join(dir, name)
+		if texts[path], err = read(root, name); err != nil {
+			return &Error{File: path, Err: err}
+		}
+		return nil
+	})
+	return texts, err
+}
+
+// each calls do for every rule file of a directory, and joins its errors.
+func each(dir string, do func(root *os.Root, name string) error) error {
 	// Lstat: a link to nowhere is a mistake, not a missing directory.
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	root, err := openDir(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer root.Close()
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
-		return nil, &Error{File: dir, Err: err}
+		return &Error{File: dir, Err: err}
 	}
-	var files []*File
 	var errs []error
 	for _, e := range entries {
-		if !isRuleFile(e.Name()) {
-			continue
+		if isRuleFile(e.Name()) {
+			errs = append(errs, do(root, e.Name()))
 		}
-		f, err := load(root, dir, e.Name())
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		files = append(files, f)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// Delete removes the rule file of an app, if there is one.
+func Delete(dir, app string) error {
+	root, err := openDir(dir)
+	if err != nil {
+		return err
 	}
-	return files, nil
+	defer root.Close()
+	name := FileName(app)
+	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", filepath.Join(dir, name), err)
+	}
+	return syncDir(root)
 }
 
 // isRuleFile leaves out other files and the locks that Emacs puts beside a file

@@ -34,7 +34,7 @@ const usage = `netjail runs a program that reaches no network until you say so.
 
 Usage:
   netjail [flags] [--] COMMAND [ARG...]  run COMMAND, ask about new destinations
-  netjail rules list|add|remove|check|reload
+  netjail rules list|add|remove|edit|undo|check|diff|reload|import|export
   netjail blocklist add|list|remove|update|test
   netjail explain|test APP DEST          what the rules say of a call, and why
   netjail pending                        what was asked and not answered yet

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,6 @@ import (
 	"github.com/netjail/netjail/daemon/api"
 	"github.com/netjail/netjail/daemon/names"
 	"github.com/netjail/netjail/rules"
-	"github.com/netjail/netjail/rules/rulefile"
 )
 
 func (a *app) rulesCommand() *cobra.Command {
@@ -24,7 +22,10 @@ func (a *app) rulesCommand() *cobra.Command {
 		Args:  hinting(cobra.NoArgs),
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.rulesList(), a.rulesAdd(), a.rulesRemove(), a.rulesCheck(), a.rulesReload())
+	c.AddCommand(
+		a.rulesList(), a.rulesAdd(), a.rulesRemove(), a.rulesEdit(), a.rulesSwitch(true), a.rulesSwitch(false), a.rulesUndo(),
+		a.rulesCheck(), a.rulesDiff(), a.rulesReload(), a.rulesImport(), a.rulesExport(),
+	)
 	return c
 }
 
@@ -36,49 +37,6 @@ func (a *app) ask(c *cobra.Command, op string, args, reply any) error {
 	}
 	defer client.Close()
 	return client.Ask(op, args, reply)
-}
-
-func (a *app) rulesList() *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "list [APP]",
-		Short: "List rules; those of every app belong to " + api.Every,
-		Args:  hinting(cobra.MaximumNArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error {
-			var f api.RuleFilter
-			if len(args) > 0 {
-				f.App = args[0]
-			}
-			var list api.RuleList
-			if err := a.ask(c, api.OpRulesList, f, &list); err != nil {
-				return err
-			}
-			if asJSON {
-				return a.json(list)
-			}
-			if len(list.Rules) == 0 {
-				fmt.Fprintln(a.err, "netjail: no rules yet")
-				return nil
-			}
-			a.showRules(list.Rules)
-			return nil
-		},
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
-}
-
-func (a *app) showRules(list []api.Rule) {
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tAPP\tVERDICT\tDESTINATION\tLIFETIME\tBY\tWHERE")
-	for _, r := range list {
-		by := r.By
-		if by == "" {
-			by = "-"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.App, r.Verdict, r.Dest, lifetime(&r), by, where(&r))
-	}
-	_ = w.Flush()
 }
 
 func lifetime(r *api.Rule) string {
@@ -98,6 +56,9 @@ func lifetime(r *api.Rule) string {
 	}
 	if r.Exe != "" {
 		s += ", only " + r.Exe
+	}
+	if r.Shadowed != "" {
+		s += ", behind " + r.Shadowed
 	}
 	return s
 }
@@ -254,70 +215,4 @@ func notFound(err error, f api.RuleFilter) error {
 		what = f.App + " " + f.Dest.String()
 	}
 	return failed{hint(fmt.Errorf("no rule %s", what), "netjail rules list"), exitNo}
-}
-
-func (a *app) rulesCheck() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check [FILE...]",
-		Short: "Check rule files without taking them; exits 1 when one is wrong",
-		RunE: func(_ *cobra.Command, args []string) error {
-			count, files, err := check(args)
-			if err != nil {
-				return failed{err, exitNo}
-			}
-			fmt.Fprintf(a.out, "%d files, %d rules: good\n", files, count)
-			return nil
-		},
-	}
-}
-
-func check(names []string) (count, files int, err error) {
-	if len(names) == 0 {
-		dir, err := api.ConfigDir()
-		if err != nil {
-			return 0, 0, err
-		}
-		list, err := rulefile.Load(dir)
-		for _, f := range list {
-			count += len(f.Rules())
-		}
-		return count, len(list), err
-	}
-	var errs []error
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err == nil {
-			var f *rulefile.File
-			if f, err = rulefile.Parse(name, appOf(name), data); err == nil {
-				count += len(f.Rules())
-			}
-		}
-		errs = append(errs, err)
-	}
-	return count, len(names), errors.Join(errs...)
-}
-
-// appOf is the app that a rule file of this name would be of.
-func appOf(name string) string {
-	base := strings.TrimSuffix(filepath.Base(name), ".toml")
-	if base == api.Every {
-		return ""
-	}
-	return base
-}
-
-func (a *app) rulesReload() *cobra.Command {
-	return &cobra.Command{
-		Use:   "reload",
-		Short: "Take the rule files as they are on disk now",
-		Args:  hinting(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			var list api.RuleList
-			if err := a.ask(c, api.OpReload, nil, &list); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.out, "%d rules in force\n", len(list.Rules))
-			return nil
-		},
-	}
 }

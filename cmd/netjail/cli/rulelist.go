@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/rules"
+)
+
+// listFlags select rules, and say in which order they are shown.
+type listFlags struct {
+	verdict, host, sort string
+	unused, shadowed    bool
+	json                bool
+}
+
+func (a *app) rulesList() *cobra.Command {
+	var f listFlags
+	c := &cobra.Command{
+		Use:     "list [APP]",
+		Short:   "List rules; those of every app belong to " + api.Every,
+		Example: "  netjail rules list firefox --host www.example.org --sort dest",
+		Args:    hinting(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			pick, err := f.picker()
+			if err != nil {
+				return err
+			}
+			var filter api.RuleFilter
+			if len(args) > 0 {
+				filter.App = args[0]
+			}
+			var list api.RuleList
+			if err := a.ask(c, api.OpRulesList, filter, &list); err != nil {
+				return err
+			}
+			if f.unused && len(list.Rules) > 0 && list.Rules[0].Use == nil {
+				return hint(fmt.Errorf("--unused: it is not known which rules were used"), "netjail rules list")
+			}
+			all := len(list.Rules)
+			list.Rules = slices.DeleteFunc(list.Rules, func(r api.Rule) bool { return !pick(&r) })
+			f.order(list.Rules)
+			a.differ(list.Differs)
+			if f.json {
+				return a.json(list)
+			}
+			switch {
+			case all == 0:
+				fmt.Fprintln(a.err, "netjail: no rules yet")
+			case len(list.Rules) == 0:
+				fmt.Fprintln(a.err, "netjail: no such rules")
+			default:
+				a.tableOf(list.Rules, f.sort == "last" || f.sort == "hits" || f.unused)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&f.verdict, "verdict", "", "only those that allow, deny or ask")
+	c.Flags().StringVar(&f.host, "host", "", "only those of this host, or that cover it")
+	c.Flags().StringVar(&f.sort, "sort", "app", "by app, dest, hits or last (use)")
+	c.Flags().BoolVar(&f.unused, "unused", false, "only those that never decided")
+	c.Flags().BoolVar(&f.shadowed, "shadowed", false, "only those that another one always comes before")
+	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	return c
+}
+
+// differ tells of files that somebody else changed.
+func (a *app) differ(files []string) {
+	for _, file := range files {
+		fmt.Fprintf(a.err, "netjail: %s on disk is not what is in force\n", belowHome(file))
+	}
+	if len(files) > 0 {
+		a.hint("netjail rules diff")
+	}
+}
+
+// picker returns which rules are to be listed.
+func (f *listFlags) picker() (func(*api.Rule) bool, error) {
+	var verdict rules.Verdict
+	var host rules.Host
+	var err error
+	if f.verdict != "" {
+		if verdict, err = rules.ParseVerdict(f.verdict); err != nil {
+			return nil, hint(err, "--verdict allow, deny or ask")
+		}
+	}
+	if f.host != "" {
+		if host, err = rules.ParseHost(f.host); err != nil {
+			return nil, fmt.Errorf("--host: %w", err)
+		}
+	}
+	if !slices.Contains([]string{"app", "dest", "hits", "last"}, f.sort) {
+		return nil, hint(fmt.Errorf("--sort: %q is no order", f.sort), "--sort app, dest, hits or last")
+	}
+	return func(r *api.Rule) bool {
+		return (f.verdict == "" || r.Verdict == verdict) && (f.host == "" || covers(r.Dest.Host, host)) &&
+			(!f.unused || r.Use != nil && r.Use.Hits == 0) && (!f.shadowed || r.Shadowed != "")
+	}, nil
+}
+
+// covers says whether a rule of h is one to show to who asks about o. A name may
+// have any address, which is of no interest here.
+func covers(h, o rules.Host) bool {
+	named := func(h rules.Host) bool { return h.Kind == rules.HostName || h.Kind == rules.HostSuffix }
+	return h == o || h.Kind != rules.HostAny && h.Kind <= o.Kind && named(h) == named(o) && h.Meets(o)
+}
+
+// order sorts rules; app is how they come.
+func (f *listFlags) order(list []api.Rule) {
+	use := func(r *api.Rule) (hits, last int64) {
+		if r.Use == nil {
+			return -1, 0
+		}
+		if r.Use.Last != nil {
+			last = r.Use.Last.Unix()
+		}
+		return r.Use.Hits, last
+	}
+	switch f.sort {
+	case "dest":
+		slices.SortStableFunc(list, func(a, b api.Rule) int {
+			return cmp.Or(cmp.Compare(destKey(a.Dest), destKey(b.Dest)), cmp.Compare(a.App, b.App))
+		})
+	case "hits", "last":
+		slices.SortStableFunc(list, func(a, b api.Rule) int {
+			ah, al := use(&a)
+			bh, bl := use(&b)
+			if f.sort == "hits" {
+				return cmp.Compare(bh, ah)
+			}
+			return cmp.Compare(bl, al)
+		})
+	}
+}
+
+// destKey sorts names by their domains, and what is of one host together.
+func destKey(d rules.Destination) string {
+	h := d.Host
+	if h.Kind != rules.HostName && h.Kind != rules.HostSuffix {
+		return " " + h.String() + " " + d.String()
+	}
+	labels := strings.Split(h.Name, ".")
+	slices.Reverse(labels)
+	return strings.Join(labels, ".") + " " + d.String()
+}
+
+func (a *app) showRules(list []api.Rule) { a.tableOf(list, false) }
+
+// tableOf prints rules, with how they were used where that is known or asked.
+func (a *app) tableOf(list []api.Rule, used bool) {
+	used = used || slices.ContainsFunc(list, func(r api.Rule) bool { return r.Use != nil })
+	out := bufio.NewWriter(a.out)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	use := func(s string) string {
+		if !used {
+			return ""
+		}
+		return s
+	}
+	fmt.Fprintf(w, "ID\tAPP\tVERDICT\tDESTINATION\tLIFETIME\tBY\t%sWHERE\n", use("HITS\tLAST\t"))
+	for i := range list {
+		r := &list[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", r.ID, r.App, r.Verdict, r.Dest, lifetime(r), cmp.Or(r.By, "-"), use(usageOf(r)), where(r))
+	}
+	_ = w.Flush()
+	_ = out.Flush()
+}
+
+func usageOf(r *api.Rule) string {
+	switch {
+	case r.Use == nil:
+		return "-\t-\t"
+	case r.Use.Last == nil:
+		return strconv.FormatInt(r.Use.Hits, 10) + "\t-\t"
+	}
+	form := "2006-01-02"
+	if time.Since(*r.Use.Last) < 12*time.Hour {
+		form = "15:04"
+	}
+	return strconv.FormatInt(r.Use.Hits, 10) + "\t" + r.Use.Last.Local().Format(form) + "\t"
+}
