@@ -227,9 +227,9 @@ func (s *server) rulesList(m *api.Message) (any, error) {
 		return nil, err
 	}
 	list := api.RuleList{Rules: []api.Rule{}}
-	set := rules.NewSet(s.store.all())
+	all := s.store.all()
 	shadowed := make(map[rules.Source]string)
-	for _, sh := range set.Shadowed(time.Now()) {
+	for _, sh := range rules.Shadowed(all, time.Now()) {
 		if sh.Rule.Source != (rules.Source{}) {
 			shadowed[sh.Rule.Source] = sh.By.ID()
 		}
@@ -238,7 +238,7 @@ func (s *server) rulesList(m *api.Message) (any, error) {
 	if s.usage != nil {
 		used = s.usage.Usage()
 	}
-	for _, r := range set.Rules() {
+	for _, r := range all {
 		if !selects(&f, &r) {
 			continue
 		}

@@ -74,11 +74,11 @@ func (s *store) all() []rules.Rule {
 }
 
 func (s *store) allLocked() []rules.Rule {
-	var list []rules.Rule
+	var lists [][]rules.Rule
 	for _, app := range s.appsLocked() {
-		list = append(list, s.files[app].Rules()...)
+		lists = append(lists, s.files[app].Rules())
 	}
-	return append(list, s.running...)
+	return slices.Concat(append(lists, s.running)...)
 }
 
 // holding returns the rules that hold in a jail of app.

@@ -9,12 +9,9 @@ type Shadow struct {
 
 // Shadowed returns the rules that can never decide, because one other rule
 // speaks of every request that they speak of, comes before them, and lasts as
-// long. It claims only what is certain: a rule that several others cover
+// long: in the order of a Set of these rules. It claims only what is certain: a rule that several others cover
 // together is not found. Disabled and expired rules are neither.
-func (s *Set) Shadowed(now time.Time) []Shadow {
-	if s == nil {
-		return nil
-	}
+func Shadowed(rules []Rule, now time.Time) []Shadow {
 	// Only a rule of the same host, up to its spelling, is in front of another
 	// everywhere: a narrower host leaves something over, and a wider one comes
 	// after.
@@ -25,20 +22,26 @@ func (s *Set) Shadowed(now time.Time) []Shadow {
 		proto Proto
 		exe   string
 	}
-	same := make(map[key][]entry)
-	for i := range s.rules {
-		r := &s.rules[i]
-		if r.Active(now) {
-			k := key{scope{r.App, r.Dest.Listen}, alike(r.Dest.Host), r.Dest.Ports, r.Dest.Proto, r.Exe}
-			same[k] = append(same[k], entry{rankOf(r), i, r})
+	keyOf := func(r *Rule) key {
+		return key{scope{r.App, r.Dest.Listen}, alike(r.Dest.Host), r.Dest.Ports, r.Dest.Proto, r.Exe}
+	}
+	same := make(map[key][]int, len(rules))
+	for i := range rules {
+		if rules[i].Active(now) {
+			k := keyOf(&rules[i])
+			same[k] = append(same[k], i)
 		}
 	}
 	var list []Shadow
-	for i := range s.rules {
-		r := &s.rules[i]
+	for i := range rules {
+		r := &rules[i]
 		e := entry{rankOf(r), i, r}
-		for _, o := range same[key{scope{r.App, r.Dest.Listen}, alike(r.Dest.Host), r.Dest.Ports, r.Dest.Proto, r.Exe}] {
-			if r.Active(now) && o.order != i && o.before(&e) && o.rule.hides(r) {
+		if !r.Active(now) {
+			continue
+		}
+		for _, j := range same[keyOf(r)] {
+			o := entry{rankOf(&rules[j]), j, &rules[j]}
+			if j != i && o.before(&e) && o.rule.hides(r) {
 				list = append(list, Shadow{r, o.rule})
 				break
 			}

@@ -20,7 +20,7 @@ func TestShadowedNeverDecides(t *testing.T) {
 		}
 		s := NewSet(list)
 		shadowed := map[*Rule]*Rule{}
-		for _, sh := range s.Shadowed(epoch) {
+		for _, sh := range Shadowed(s.rules, epoch) {
 			shadowed[sh.Rule] = sh.By
 			claimed++
 		}
@@ -44,7 +44,7 @@ func TestShadowedNeverDecides(t *testing.T) {
 func TestShadowed(t *testing.T) {
 	set := func(list ...Rule) string {
 		got := ""
-		for _, s := range NewSet(list).Shadowed(epoch) {
+		for _, s := range Shadowed(list, epoch) {
 			got += s.Rule.Verdict.String() + " " + s.Rule.Dest.String() + " by " + s.By.Verdict.String() + " " + s.By.Dest.String() + "; "
 		}
 		return got

@@ -49,11 +49,25 @@ func (c *Client) Ask(op string, args, reply any) error {
 	if err := c.conn.Send(&Message{V: Version, Op: op, Data: data}); err != nil {
 		return fmt.Errorf("%s: %w: %w", op, ErrClosed, err)
 	}
-	m, err := c.conn.Receive()
+	line, err := c.conn.line()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", op, ErrClosed, err)
 	}
-	return m.into(op, reply)
+	// In one go: a long list is long to read twice.
+	m := struct {
+		Data  any    `json:"data"`
+		Error *Error `json:"error"`
+	}{Data: reply}
+	if reply == nil {
+		m.Data = new(json.RawMessage)
+	}
+	if err := json.Unmarshal(line, &m); err != nil {
+		return fmt.Errorf("%s: decode reply: %w", op, err)
+	}
+	if m.Error != nil {
+		return m.Error
+	}
+	return nil
 }
 
 // Listen begins to hear what the daemon says by itself. From then on Call asks.

@@ -43,7 +43,7 @@ func (c *Conn) Close() error { return c.c.Close() }
 // Send writes m. A peer that does not read for a while is an error, after
 // which the connection is of no use any more.
 func (c *Conn) Send(m *Message) error {
-	b, err := json.Marshal(m)
+	b, err := m.encode()
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
@@ -58,6 +58,26 @@ func (c *Conn) Send(m *Message) error {
 		c.c.Close()
 	}
 	return err
+}
+
+// encode returns the message in one line. Its data was encoded already: to have
+// that checked and copied once more takes longer than all else for many rules.
+func (m *Message) encode() ([]byte, error) {
+	bare := *m
+	bare.Data = nil
+	b, err := json.Marshal(&bare)
+	if err != nil || len(m.Data) == 0 {
+		return b, err
+	}
+	if bytes.IndexByte(m.Data, '\n') >= 0 {
+		return json.Marshal(m) // of somebody who wrote it by hand
+	}
+	b = b[:len(b)-1]
+	if len(b) > 1 {
+		b = append(b, ',')
+	}
+	b = append(append(b, `"data":`...), m.Data...)
+	return append(b, '}'), nil
 }
 
 // Receive reads the next message. It returns io.EOF at the end.
