@@ -6,6 +6,7 @@
 //	d, err := rules.ParseDestination("tcp://192.0.2.7:443")
 //	set := rules.NewSet([]rules.Rule{{App: "curl", Verdict: rules.Allow, Dest: d}})
 //	dec := set.Decide(&req, time.Now())
+//	exp := set.Explain(&req, time.Now()) // the same, and why no other rule did
 //
 // The most specific rule decides; among equals a run's own flags come first,
 // then deny wins; where no rule speaks the answer is Ask. The zero value of a

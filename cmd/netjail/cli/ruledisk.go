@@ -15,7 +15,8 @@ import (
 )
 
 func (a *app) rulesCheck() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:   "check [FILE...]",
 		Short: "Check rule files without taking them; exits 1 when one is wrong",
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -23,10 +24,15 @@ func (a *app) rulesCheck() *cobra.Command {
 			if err != nil {
 				return failed{err, exitNo}
 			}
+			if asJSON {
+				return a.json(map[string]int{"files": files, "rules": count})
+			}
 			fmt.Fprintf(a.out, "%d files, %d rules: good\n", files, count)
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
 }
 
 func check(names []string) (count, files int, err error) {
@@ -65,7 +71,8 @@ func appOf(name string) string {
 }
 
 func (a *app) rulesReload() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:   "reload",
 		Short: "Take the rule files as they are on disk now",
 		Args:  hinting(cobra.NoArgs),
@@ -74,10 +81,15 @@ func (a *app) rulesReload() *cobra.Command {
 			if err := a.ask(c, api.OpReload, nil, &list); err != nil {
 				return err
 			}
+			if asJSON {
+				return a.json(list)
+			}
 			fmt.Fprintf(a.out, "%d rules in force\n", len(list.Rules))
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
 }
 
 func (a *app) rulesDiff() *cobra.Command {
@@ -153,11 +165,12 @@ removed or switched, an edit, an import. The files have to be as it left them.`,
 
 // rulesSwitch is enable or disable.
 func (a *app) rulesSwitch(on bool) *cobra.Command {
+	var asJSON bool
 	word, short := "disable", "Keep a rule, but let it decide nothing"
 	if on {
 		word, short = "enable", "Let a rule decide that was disabled"
 	}
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     word + " ID...",
 		Short:   short,
 		Example: "  netjail rules " + word + " 1a2b3c4d",
@@ -171,8 +184,9 @@ func (a *app) rulesSwitch(on bool) *cobra.Command {
 				}
 				changed = append(changed, list.Rules...)
 			}
-			a.showRules(changed)
-			return nil
+			return a.rulesOut(changed, asJSON)
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
 }

@@ -24,7 +24,8 @@ func (a *app) rulesEdit() *cobra.Command {
 		Long: `Edit an app's rule file, or that of every app, and take it if it is good.
 
 The editor ($VISUAL, $EDITOR, or vi) works on a copy. With a mistake in it you
-are asked whether to go on editing; until it is good nothing changes.`,
+are asked whether to go on editing; until it is good nothing changes. What was
+taken is shown.`,
 		Example: "  EDITOR=nano netjail rules edit firefox",
 		Args:    hinting(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -54,6 +55,8 @@ are asked whether to go on editing; until it is good nothing changes.`,
 			if err := a.ask(c, api.OpRulesWrite, in, &list); err != nil {
 				return err
 			}
+			// The copy was in reach of programs in jails: what was taken is shown.
+			fmt.Fprint(a.out, cleanLines(rulefile.Diff(in.File, in.File, []byte(in.Was), []byte(in.Text))))
 			fmt.Fprintf(a.out, "%s: %d rules in force\n", belowHome(in.File), len(list.Rules))
 			return nil
 		},

@@ -80,6 +80,7 @@ func belowHome(file string) string {
 
 func (a *app) rulesAdd() *cobra.Command {
 	var f ruleFlags
+	var asJSON bool
 	c := &cobra.Command{
 		Use:     "add APP allow|deny|ask DEST...",
 		Short:   "Add rules, or change those for the same destination",
@@ -105,10 +106,10 @@ func (a *app) rulesAdd() *cobra.Command {
 					return err
 				}
 			}
-			a.showRules(list)
-			return nil
+			return a.rulesOut(list, asJSON)
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&f.life, "for", "always", "how long: 30m, 2h, 7d, always")
 	c.Flags().StringVar(&f.exe, "exe", "", "only for this executable")
 	c.Flags().StringVar(&f.note, "note", "", "a remark to keep with the rule")
@@ -166,7 +167,8 @@ func newRules(args []string, f *ruleFlags) ([]api.Rule, error) {
 }
 
 func (a *app) rulesRemove() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:     "remove ID | APP DEST...",
 		Short:   "Remove rules by id, or by app and destination",
 		Example: "  netjail rules remove 1a2b3c4d\n  netjail rules remove curl example.org:443",
@@ -184,10 +186,20 @@ func (a *app) rulesRemove() *cobra.Command {
 				}
 				gone = append(gone, list.Rules...)
 			}
-			a.showRules(gone)
-			return nil
+			return a.rulesOut(gone, asJSON)
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// rulesOut prints rules that were changed.
+func (a *app) rulesOut(list []api.Rule, asJSON bool) error {
+	if asJSON {
+		return a.json(api.RuleList{Rules: list})
+	}
+	a.showRules(list)
+	return nil
 }
 
 func removals(args []string) ([]api.RuleFilter, error) {
