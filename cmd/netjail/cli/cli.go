@@ -40,6 +40,7 @@ Usage:
   netjail pending                        what was asked and not answered yet
   netjail answer ID allow|deny WORD...   answer it
   netjail status                         what runs, what is asked
+  netjail top                            watch it, and answer, on a screen
 
 Flags of a run:
       --allow DEST     allow DEST for this run (repeatable, or a comma list)
@@ -110,6 +111,7 @@ func (a *app) root() *cobra.Command {
 		a.pendingCommand(),
 		a.answerCommand(),
 		a.statusCommand(),
+		a.topCommand(),
 		a.daemonCommand(),
 	)
 	for _, c := range root.Commands() {
