@@ -1,0 +1,129 @@
+package desk
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/netjail/netjail/contrib/e2e/e2etest"
+)
+
+// top starts netjail top in a terminal of 80 columns and 24 lines.
+func top(t *testing.T, h *e2etest.Home, env string) *screen {
+	t.Helper()
+	s := newScreen(t, h)
+	s.tmux("resize-window", "-x", "80", "-y", "24")
+	s.enter(strings.TrimSpace(env + " netjail top"))
+	s.wait(`^ netjail top +0 questions, 0 jails, 0 connections$`)
+	return s
+}
+
+// quit ends top by a key, and has the shell back.
+func quit(s *screen, key string) {
+	s.t.Helper()
+	s.keys(key)
+	s.wait(`[$#]$`)
+	s.enter("echo code=$?")
+	s.wait(`^code=0$`)
+}
+
+// openQuestions returns how many there are.
+func openQuestions(t *testing.T, h *e2etest.Home) int { return len(pendingOf(t, h).Open) }
+
+// TestTopAnswers answers a program that has no terminal to ask on.
+func TestTopAnswers(t *testing.T) {
+	for _, env := range []string{"", "TERM=vt100", "TERM=xterm-256color NO_COLOR=1", "LC_ALL=C"} {
+		t.Run(env, func(t *testing.T) {
+			h := e2etest.NewHome(t)
+			srv := listen(t)
+			s := top(t, h, env)
+			curl := later(h, h.Command("curl", "-s", srv.url()))
+			s.wait(fmt.Sprintf(`^\? curl wants to connect to 127\.0\.0\.1 port %d \(tcp\)`, srv.Port()))
+			s.wait(fmt.Sprintf(`^  A writes: netjail rules add curl allow tcp://127\.0\.0\.1:%d$`, srv.Port()))
+			s.wait(`^a allow once  A always  e until exit  h 1 hour  d D E H deny likewise  s scope$`)
+			srv.wantReached(t, "before the answer", 0)
+			// A question that has just come takes no key.
+			e2etest.WaitFor(t, "A answers", func() bool { s.keys("A"); return openQuestions(t, h) == 0 })
+			wantResult(t, "curl", <-curl, 0)
+			srv.wantReached(t, "after the answer", 1)
+			wantRules(t, h, fmt.Sprintf("allow tcp://127.0.0.1:%d", srv.Port()))
+			s.wait(`netjail top +0 questions`)
+
+			s.keys("2")
+			s.wait(fmt.Sprintf(`^>curl +allow +tcp://127\.0\.0\.1:%d +always +`, srv.Port()))
+			s.keys("3")
+			s.wait(fmt.Sprintf(`^>.* curl +allow +tcp://127\.0\.0\.1:%d +cli always`, srv.Port()))
+			s.keys("2", "x")
+			s.wait(`^remove the rule curl allow .*\?$`)
+			wantRules(t, h, fmt.Sprintf("allow tcp://127.0.0.1:%d", srv.Port()))
+			s.keys("y")
+			s.wait(`^  no rules yet$`)
+			wantRules(t, h)
+			quit(s, "q")
+		})
+	}
+}
+
+// TestTopQuits leaves a question to others, if there are any.
+func TestTopQuits(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		t.Run(fmt.Sprintf("alone=%v", alone), func(t *testing.T) {
+			h := e2etest.NewHome(t)
+			srv := listen(t)
+			var other *frontEnd
+			if !alone {
+				daemon(t, h)
+				other = newFrontEnd(t, h)
+			}
+			s := top(t, h, "")
+			curl := later(h, h.Command("curl", "-s", srv.url()))
+			s.wait(`^\? curl wants to connect`)
+			quit(s, "q")
+			srv.wantReached(t, "after quitting", 0)
+			if alone {
+				wantResult(t, "curl", <-curl, 7)
+				wantMissed(t, h, "nobody")
+				return
+			}
+			if n := openQuestions(t, h); n != 1 {
+				t.Fatalf("%d questions are open, want the one that was", n)
+			}
+			other.wait("wants to connect")
+			other.say("allow")
+			wantResult(t, "curl", <-curl, 0)
+			srv.wantReached(t, "after the answer", 1)
+			wantRules(t, h)
+		})
+	}
+}
+
+// TestTopComesBack stops top as a shell does, and ends the daemon under it.
+func TestTopComesBack(t *testing.T) {
+	h := e2etest.NewHome(t)
+	srv := listen(t)
+	s := top(t, h, "")
+	s.keys("C-z")
+	s.wait(`Stopped +netjail top`)
+	s.enter("fg")
+	s.wait(`netjail top +0 questions, 0 jails, 0 connections`)
+	first := h.DaemonPID()
+	h.StopDaemon()
+	s.wait(`netjail top +NOT CONNECTED`)
+	s.wait(`netjail top +0 questions`)
+	if again := h.DaemonPID(); again == 0 || again == first {
+		t.Errorf("daemon %d, and %d before", again, first)
+	}
+	curl := later(h, h.Command("curl", "-s", srv.url()))
+	s.wait(`^\? curl wants to connect`)
+	e2etest.WaitFor(t, "d answers", func() bool { s.keys("d"); return openQuestions(t, h) == 0 })
+	wantResult(t, "curl", <-curl, 7)
+	quit(s, "C-c")
+}
+
+func TestTopNoTerminal(t *testing.T) {
+	h := e2etest.NewHome(t)
+	wantResult(t, "top", h.Run("top"), 2, "netjail: error: top needs a terminal", "netjail: hint: netjail status --json")
+	if pid := h.DaemonPID(); pid != 0 {
+		t.Errorf("daemon %d was started", pid)
+	}
+}
