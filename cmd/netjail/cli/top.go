@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/signal"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -11,6 +12,9 @@ import (
 	"github.com/netjail/netjail/cmd/netjail/tui"
 	"github.com/netjail/netjail/daemon/api"
 )
+
+// endTime is how long top may take to end after a signal.
+const endTime = 5 * time.Second
 
 const topLong = `Watch connections and answer questions, on a screen of its own.
 
@@ -48,6 +52,12 @@ func runTop(ctx context.Context) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
+	// Who gives back a terminal that is gone may be held up by it. Then the
+	// signal does what it does to everybody else.
+	defer context.AfterFunc(ctx, func() {
+		stop()
+		time.AfterFunc(endTime, func() { _ = unix.Kill(unix.Getpid(), unix.SIGTERM) })
+	})()
 	d := tui.NewDaemon(dir)
 	defer d.Close()
 	if err := tui.Run(ctx, d); err != nil {

@@ -12,7 +12,6 @@ import (
 var (
 	plain    = tcell.StyleDefault
 	bold     = plain.Bold(true)
-	faint    = plain.Dim(true)
 	reversed = plain.Reverse(true)
 	good     = plain.Foreground(tcell.ColorGreen)
 	bad      = plain.Foreground(tcell.ColorRed)
