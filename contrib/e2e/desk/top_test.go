@@ -2,7 +2,9 @@ package desk
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/netjail/netjail/contrib/e2e/e2etest"
@@ -118,6 +120,35 @@ func TestTopComesBack(t *testing.T) {
 	e2etest.WaitFor(t, "d answers", func() bool { s.keys("d"); return openQuestions(t, h) == 0 })
 	wantResult(t, "curl", <-curl, 7)
 	quit(s, "C-c")
+}
+
+// TestTopHangup ends with its terminal, and by a signal, and gives it back then.
+func TestTopHangup(t *testing.T) {
+	h := e2etest.NewHome(t)
+	s := newScreen(t, h)
+	start := func() int {
+		s.enter("exec netjail top")
+		s.wait(`^ netjail top +0 questions`)
+		pid, err := strconv.Atoi(strings.TrimSpace(s.tmux("display-message", "-p", "#{pane_pid}")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	s.tmux("set-option", "-g", "remain-on-exit", "on")
+	pid := start()
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s.wait(`Pane is dead`)
+	if n := s.count("netjail top "); n != 0 {
+		t.Errorf("the screen is not given back:\n%s", s.text())
+	}
+	s.tmux("respawn-pane", "-k", "exec bash --norc --noprofile -i")
+	s.wait(`[$#]$`)
+	pid = start()
+	s.tmux("kill-server")
+	e2etest.WaitFor(t, "top ends with its terminal", func() bool { return !alive(pid) })
 }
 
 func TestTopNoTerminal(t *testing.T) {
