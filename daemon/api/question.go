@@ -119,33 +119,6 @@ const (
 	ClosedGone      = "gone"       // no call waits for it any more
 )
 
-// History is what was decided since the daemon was started, the latest last.
-type History struct {
-	Events []HistoryEvent `json:"events"`
-}
-
-// HistoryEvent is one decision.
-type HistoryEvent struct {
-	Time     time.Time         `json:"time"`
-	Kind     string            `json:"kind"` // one of the History constants
-	App      string            `json:"app"`
-	What     string            `json:"what"` // "connect", "send", "listen", "look up"
-	Dest     rules.Destination `json:"dest"`
-	Names    []string          `json:"names,omitempty"`
-	Verdict  rules.Verdict     `json:"verdict"`
-	About    rules.Destination `json:"about,omitzero"` // what was answered about, Dest or wider
-	Lifetime rules.Lifetime    `json:"lifetime"`       // of an answer
-	By       string            `json:"by,omitempty"`   // who answered
-	Why      string            `json:"why,omitempty"`  // of a refusal; of a missed question one of the Missed constants
-}
-
-// The kinds of events.
-const (
-	HistoryAnswer  = "answer"  // a person decided
-	HistoryMissed  = "missed"  // nobody did, so the call was denied
-	HistoryRefused = "refused" // a rule, a blocklist or the lack of anybody to ask did
-)
-
 // Refusal is what a supervisor refused without asking.
 type Refusal struct {
 	What string            `json:"what"` // as in HistoryEvent
