@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/history"
 	"github.com/netjail/netjail/daemon/origin"
 	"github.com/netjail/netjail/daemon/origin/journal"
 	"github.com/netjail/netjail/notifier"
@@ -130,7 +131,7 @@ type server struct {
 	lists   *blocklists
 	queue   *notifier.Queue
 	missed  missed
-	history history
+	history *history.Store
 	usage   usage // nil: nobody counts
 	buses   buses
 	origin  *origin.Finder
@@ -154,8 +155,9 @@ func newServer(cfg Config) *server {
 		origin: origin.New(origin.Config{}), journal: journal.New(filepath.Join(cfg.StateDir, "executables.json"), cfg.Log),
 		place: newPlace(api.SocketPath(cfg.RuntimeDir)),
 		conns: make(map[*api.Conn]struct{}), jails: make(map[*jail]struct{}), frontEnds: make(map[*frontEnd]bool),
+		history: history.New(history.Config{Path: filepath.Join(cfg.StateDir, "history.db"), Log: cfg.Log}),
 	}
-	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.miss, Answered: s.history.answered})
+	s.queue = notifier.NewQueue(notifier.Config{Timeout: cfg.Timeout, Log: cfg.Log, Missed: s.miss, Answered: s.answered})
 	s.buses.log = cfg.Log
 	s.store.past.dir = filepath.Join(cfg.StateDir, "undo")
 	if err := s.store.load(); err != nil {
@@ -195,16 +197,11 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	s.wg.Wait()
 	s.journal.Close()
 	s.buses.close()
+	s.history.Close()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return fmt.Errorf("accept: %w", err)
-}
-
-// miss takes note of a question that nobody decided.
-func (s *server) miss(q notifier.Question, why error) {
-	s.missed.record(q, why)
-	s.history.missed(q, why)
 }
 
 // retire ends a daemon that has been idle, unless it keeps questions that

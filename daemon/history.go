@@ -1,8 +1,8 @@
 package daemon
 
 import (
-	"slices"
-	"sync"
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
@@ -10,55 +10,74 @@ import (
 	"github.com/netjail/netjail/rules"
 )
 
-// maxHistory bounds what is remembered of the past.
-const maxHistory = 2000
-
-// history is what was decided since the daemon was started, the latest last:
-// by people, by the lack of them, and by rules that refused.
-type history struct {
-	mu   sync.Mutex
-	list []api.HistoryEvent
-}
-
-func (h *history) add(e api.HistoryEvent) {
-	e.Time = time.Now().UTC()
-	e.Names = few(e.Names)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.list) >= maxHistory {
-		h.list = slices.Delete(h.list, 0, maxHistory/10)
-	}
-	h.list = append(h.list, e)
-}
-
-func (h *history) all() api.History {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return api.History{Events: append([]api.HistoryEvent{}, h.list...)}
-}
+// maxReported bounds the events of one report.
+const maxReported = 1000
 
 // answered takes note of an answer, as notifier.Config.Answered.
-func (h *history) answered(q notifier.Question, a notifier.Answer) {
-	h.add(api.HistoryEvent{
-		Kind: api.HistoryAnswer, App: q.App, What: q.Op.String(), Dest: q.Dest, Names: q.Names,
-		Verdict: a.Verdict, By: a.By, Lifetime: a.Lifetime, About: a.Dest,
-	})
+func (s *server) answered(q notifier.Question, a notifier.Answer) {
+	e := eventOf(&q)
+	e.Kind, e.Verdict, e.By, e.Lifetime, e.About = api.HistoryAnswer, a.Verdict, a.By, a.Lifetime, a.Dest
+	s.history.Add(e)
 }
 
-// missed takes note of a question that nobody decided.
-func (h *history) missed(q notifier.Question, why error) {
-	h.add(api.HistoryEvent{Kind: api.HistoryMissed, App: q.App, What: q.Op.String(), Dest: q.Dest, Names: q.Names, Why: whyMissed(why)})
+// miss takes note of a question that nobody decided, as notifier.Config.Missed.
+func (s *server) miss(q notifier.Question, why error) {
+	s.missed.record(q, why)
+	e := eventOf(&q)
+	e.Kind, e.Why = api.HistoryMissed, whyMissed(why)
+	s.history.Add(e)
 }
 
-// report takes note of what a supervisor refused without a question. It tells
-// of each destination once.
+// eventOf is what the history has of a question, without its end.
+func eventOf(q *notifier.Question) api.HistoryEvent {
+	e := api.HistoryEvent{
+		Time: time.Now(), First: q.Opened, Count: q.Waiting, App: q.App, PID: q.PID, Exe: q.Exe,
+		What: q.Op.String(), Dest: q.Dest, Addr: q.Addr, Names: few(q.Names),
+	}
+	if !q.Opened.IsZero() {
+		e.Waited = e.Time.Sub(q.Opened).Milliseconds()
+	}
+	return e
+}
+
+// report takes note of what a supervisor decided without a question.
 func (s *server) report(j *jail, m *api.Message) error {
-	r, err := decode[api.Refusal](m)
+	r, err := decode[api.Report](m)
 	if err != nil {
 		return err
 	}
-	s.history.add(api.HistoryEvent{
-		Kind: api.HistoryRefused, App: j.reg.App, What: notifier.Clean(r.What, 20), Dest: r.Dest, Verdict: rules.Deny, Why: notifier.Clean(r.Why, maxNote),
-	})
+	if len(r.Events) > maxReported {
+		return invalid(fmt.Errorf("%s: %d events at once", m.Op, len(r.Events)))
+	}
+	now := time.Now()
+	for _, e := range r.Events {
+		if e.Time.After(now) {
+			e.Time = now
+		}
+		e.Kind = api.HistoryRefused
+		if e.Verdict == rules.Allow {
+			e.Kind = api.HistoryAllowed
+		}
+		e.App, e.Jail, e.Names = j.reg.App, j.reg.Jail, few(e.Names)
+		e.What, e.Why = notifier.Clean(e.What, 20), notifier.Clean(e.Why, maxNote)
+		e.About, e.Lifetime, e.By, e.Waited = rules.Destination{}, rules.Lifetime{}, "", 0
+		s.history.Add(e)
+	}
+	s.history.Lose(r.Lost)
 	return nil
+}
+
+// queryHistory performs one request about the history.
+func (s *server) queryHistory(ctx context.Context, m *api.Message) (any, error) {
+	if m.Op == api.OpHistory {
+		return api.History{Events: s.history.List(ctx)}, nil
+	}
+	f, err := decode[api.HistoryFilter](m)
+	if err != nil {
+		return nil, err
+	}
+	if m.Op == api.OpHistorySummary {
+		return s.history.Summary(ctx, f)
+	}
+	return s.history.Query(ctx, f)
 }

@@ -37,6 +37,7 @@ func TestDescribe(t *testing.T) {
 	}
 	s := newServer(Config{ConfigDir: dir, StateDir: dir, Log: slog.New(slog.DiscardHandler)})
 	s.origin = origin.New(origin.Config{Home: "/nonexistent", DpkgInfo: dir + "/none", Rpm: rpm, DataDirs: []string{}})
+	defer s.history.Close()
 	defer s.wg.Wait()
 	defer s.queue.Close()
 

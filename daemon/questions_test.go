@@ -49,6 +49,7 @@ func newDesk(t *testing.T, timeout time.Duration) *desk {
 		s.queue.Close()
 		s.wg.Wait()
 		s.journal.Close()
+		s.history.Close()
 	})
 	return &desk{server: s, t: t, jail: j, lines: lines}
 }

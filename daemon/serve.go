@@ -175,8 +175,8 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 		return api.RuleList{Rules: api.FromRules(s.store.all())}, nil
 	case api.OpStatus:
 		return s.status(), nil
-	case api.OpHistory:
-		return s.history.all(), nil
+	case api.OpHistory, api.OpHistoryQuery, api.OpHistorySummary:
+		return s.queryHistory(ctx, m)
 	case api.OpQuestionList, api.OpQuestionAnswer, api.OpQuestionClear:
 		return s.question(m)
 	case api.OpConnections:
@@ -318,6 +318,9 @@ func (s *server) status() api.Status {
 	}
 	if err := s.lists.unread(); err != nil {
 		st.Blocklist = err.Error()
+	}
+	if err := s.history.Trouble(); err != nil {
+		st.History = err.Error()
 	}
 	s.mu.Lock()
 	for j := range s.jails {

@@ -29,7 +29,7 @@ const (
 	OpAsk         = "jail.ask"      // notifier.Question -> notifier.Answer, when it is answered
 	OpSucceed     = "jail.succeed"  // int, the process id that will supervise the jail -> nothing
 	OpTerminal    = "jail.terminal" // TerminalAnswer -> nothing
-	OpReport      = "jail.report"   // Refusal -> nothing
+	OpReport      = "jail.report"   // Report -> nothing
 	OpFlows       = "jail.flows"    // Flows, a part of the answer to EventFlows -> no reply
 	OpDone        = "jail.done"     // Done, the answer to EventEnd and EventStop -> nothing
 	OpCancel      = "cancel"        // uint64, the number of a request that needs no reply any more -> no reply
@@ -45,7 +45,10 @@ const (
 	OpRulesDiff   = "rules.diff"    // nothing -> RuleDiff
 	OpRulesUndo   = "rules.undo"    // nothing -> RuleUndo
 	OpStatus      = "status"        // nothing -> Status
-	OpHistory     = "history.list"  // nothing -> History
+	OpHistory     = "history.list"  // nothing -> History, the latest 2,000
+
+	OpHistoryQuery   = "history.query"   // HistoryFilter -> HistoryPage
+	OpHistorySummary = "history.summary" // HistoryFilter -> HistorySummary
 
 	OpQuestionList   = "question.list"   // nothing -> Questions
 	OpQuestionAnswer = "question.answer" // QuestionAnswer -> QuestionDecided
@@ -248,6 +251,7 @@ type Status struct {
 	Config    string              `json:"config"`
 	Problem   string              `json:"problem,omitempty"`   // why the rules on disk are not in force
 	Blocklist string              `json:"blocklist,omitempty"` // why the blocklists on disk are not in force
+	History   string              `json:"history,omitempty"`   // why nothing is written to the history
 	Jails     []Jail              `json:"jails"`
 	Questions []notifier.Question `json:"questions"`
 }

@@ -118,10 +118,3 @@ const (
 	ClosedNobody    = MissedNobody // all whom it was put to have gone
 	ClosedGone      = "gone"       // no call waits for it any more
 )
-
-// Refusal is what a supervisor refused without asking.
-type Refusal struct {
-	What string            `json:"what"` // as in HistoryEvent
-	Dest rules.Destination `json:"dest"`
-	Why  string            `json:"why"`
-}

@@ -210,6 +210,7 @@ func (p *policy) askTunnel(ctx context.Context, q names.Query) names.Decision {
 // the names of addresses, which programs look up for the looks of it.
 func (p *policy) reportLookup(ctx context.Context, dest rules.Destination, why refusal) {
 	if !strings.HasSuffix(dest.Host.Name, ".arpa") {
+		p.deeds.noteLookup(dest, why)
 		p.report(ctx, "look up", dest, why)
 	}
 }

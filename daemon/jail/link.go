@@ -178,18 +178,20 @@ func (l *link) current() *api.Client {
 
 // answer answers what the daemon asked for in an event: what was answered on
 // the terminal, or that something is done. Too late is no error.
-func (l *link) answer(op string, v any) { l.tell(op, v, 5*time.Second) }
+func (l *link) answer(op string, v any) { _ = l.tell(op, v, 5*time.Second) }
 
-// report tells the daemon what was refused without a question.
-func (l *link) report(r api.Refusal) { l.tell(api.OpReport, r, time.Second) }
+// report tells the daemon what was decided without a question.
+func (l *link) report(r api.Report) error { return l.tell(api.OpReport, r, time.Second) }
 
 // tell tells the daemon something, if it is still there.
-func (l *link) tell(op string, v any, timeout time.Duration) {
-	if c := l.current(); c != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		_ = c.Call(ctx, op, v, nil)
+func (l *link) tell(op string, v any, timeout time.Duration) error {
+	c := l.current()
+	if c == nil {
+		return api.ErrClosed
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return c.Call(ctx, op, v, nil)
 }
 
 // told decodes what the daemon sent.

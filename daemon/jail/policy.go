@@ -37,6 +37,7 @@ type policy struct {
 	socket  string // the daemon's
 	sockets ruling.Sockets
 	reports reports
+	deeds   deeds
 }
 
 // force is what decides, replaced as a whole.
@@ -66,6 +67,7 @@ func newPolicy(cfg *Config, jail string, say func(string)) (*policy, error) {
 	own = append(own, project...)
 	p := &policy{cfg: cfg, own: own, jail: jail, say: say, socket: api.SocketPath(cfg.Runtime)}
 	p.dns = newDNS(p)
+	p.deeds.p, p.deeds.tell = p, func(r api.Report) error { return p.link.report(r) }
 	return p, nil
 }
 
@@ -135,15 +137,25 @@ func (p *policy) check(f *force, c *interpose.Call, r *rules.Request) interpose.
 	if v == interpose.Deny && !refused.silent && p.reports.untold(p.named(f, r)) {
 		return interpose.Wait
 	}
+	p.note(c, r, v, refused)
 	return v
 }
 
-// refusal says why a request is denied.
+// refusal says why a request is denied. Of one that is allowed it has the rule.
 type refusal struct {
 	why    string
 	by     *rules.Rule // nil: no rule
 	silent bool        // nobody is told
 	asked  bool        // there was a question, which the daemon knows of
+}
+
+// note keeps for the history what was denied, and what a rule has allowed:
+// what needs no rule is local, or decided elsewhere.
+func (p *policy) note(c *interpose.Call, r *rules.Request, v interpose.Verdict, why refusal) {
+	if v == interpose.Wait || why.silent || why.asked || v == interpose.Allow && why.by == nil {
+		return
+	}
+	p.deeds.note(c, r, v == interpose.Allow, why.by, why.why)
 }
 
 // decide answers Wait where people have to be asked.
@@ -154,7 +166,7 @@ func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpos
 	}, time.Now())
 	switch d.Verdict {
 	case rules.Allow:
-		return interpose.Allow, refusal{}
+		return interpose.Allow, refusal{by: d.Rule}
 	case rules.Ask:
 		return p.undecided()
 	}
@@ -230,6 +242,9 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 	if v == interpose.Wait {
 		v, refused = p.ask(ctx, f, c, &r)
 	}
+	if ctx.Err() == nil {
+		p.note(c, &r, v, refused)
+	}
 	switch {
 	case v != interpose.Allow && !refused.silent && ctx.Err() == nil:
 		p.report(ctx, r.Op.String(), p.named(f, &r), refused)
@@ -272,7 +287,7 @@ func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.
 	case a.Verdict != rules.Allow:
 		return interpose.Deny, refusal{why: "answered by " + notifier.Clean(a.By, 40), asked: true}
 	}
-	return interpose.Allow, refusal{}
+	return interpose.Allow, refusal{asked: true}
 }
 
 // wider returns the destination of the whole domain that a name is below.
@@ -356,9 +371,6 @@ func (p *policy) report(ctx context.Context, what string, dest rules.Destination
 	if last {
 		text += " (further refusals are not shown)"
 	}
-	if !why.asked {
-		p.reports.saying.Go(func() { p.link.report(api.Refusal{What: what, Dest: dest, Why: reason}) })
-	}
 	written := make(chan struct{})
 	p.reports.saying.Go(func() {
 		defer close(written)
@@ -386,7 +398,7 @@ func origin(r *rules.Rule) string {
 	case r.Jail != "":
 		return "an answer that holds until exit"
 	case r.Run:
-		return "--deny " + r.Dest.String()
+		return "--" + r.Verdict.String() + " " + r.Dest.String()
 	}
 	return "a rule"
 }

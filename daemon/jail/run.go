@@ -228,6 +228,7 @@ func (s *supervisor) follow(heir *heir) (int, error) {
 		if e.Left {
 			s.handOver(heir)
 		}
+		s.policy.deeds.flush(true)
 		s.policy.reports.saying.Wait()
 		return code, nil
 	}
