@@ -39,6 +39,7 @@ Usage:
   netjail explain|test APP DEST          what the rules say of a call, and why
   netjail pending                        what was asked and not answered yet
   netjail answer ID allow|deny WORD...   answer it
+  netjail log                            what was decided
   netjail status                         what runs, what is asked
   netjail top                            watch it, and answer, on a screen
 
@@ -110,6 +111,7 @@ func (a *app) root() *cobra.Command {
 		a.trustCommand(),
 		a.pendingCommand(),
 		a.answerCommand(),
+		a.logCommand(),
 		a.statusCommand(),
 		a.topCommand(),
 		a.daemonCommand(),

@@ -55,6 +55,9 @@ func (a *app) showStatus(st *api.Status) {
 	if st.Blocklist != "" {
 		fmt.Fprintf(a.out, "blocklists on disk are not in force: %s\n", st.Blocklist)
 	}
+	if st.History != "" {
+		fmt.Fprintf(a.out, "nothing is written to the history: %s\n", st.History)
+	}
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	if len(st.Jails) == 0 {
 		fmt.Fprintln(a.out, "no jails")
