@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/netjail/netjail/rules"
+	"github.com/netjail/netjail/rules/rulefile"
 )
 
 // connection is what OpenSnitch decides about.
@@ -20,6 +21,8 @@ type connection struct {
 	path, proto, host, ip string
 	port                  int
 }
+
+var compiled = make(map[string]*regexp.Regexp)
 
 // meets says whether a connection meets an operator, as OpenSnitch's documents
 // and code have it.
@@ -49,7 +52,10 @@ func (o *jsonOperator) meets(c *connection) bool {
 	case !ok:
 		return false
 	case o.Type == "regexp":
-		return regexp.MustCompile(data).MatchString(value)
+		if compiled[data] == nil {
+			compiled[data] = regexp.MustCompile(data)
+		}
+		return compiled[data].MatchString(value)
 	case o.Type == "range":
 		var first, last int
 		_, err := fmt.Sscanf(o.Data, "%d-%d", &first, &last)
@@ -149,7 +155,8 @@ func TestAgainstOpenSnitch(t *testing.T) {
 		if complete {
 			whole++
 		}
-		set := rules.NewSet(imported)
+		again := readBack(t, imported)
+		set := rules.NewSet(again)
 		for range connections {
 			c := connection{path: pick(r, paths...), port: pick(r, 80, 443, 450, 9999), host: pick(r, "", "a.org", "www.a.org", "x.www.a.org", "b.com", "a.org.evil.com")}
 			proto := pick(r, rules.TCP, rules.TCP, rules.UDP)
@@ -186,6 +193,25 @@ func TestAgainstOpenSnitch(t *testing.T) {
 	if whole < sets/10 || allowed < sets {
 		t.Error("the test is too thin")
 	}
+}
+
+// readBack exports rules and reads the export: the same again.
+func readBack(t *testing.T, list []rules.Rule) []rules.Rule {
+	t.Helper()
+	data, err := rulefile.Export(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := rulefile.ParseExport("x", data)
+	if err != nil || len(again) != len(list) {
+		t.Fatalf("%v\n%s", err, data)
+	}
+	for i, r := range again {
+		if r.Source = (rules.Source{}); r != list[i] {
+			t.Fatalf("%+v is read back as %+v", list[i], r)
+		}
+	}
+	return again
 }
 
 func show(list []jsonRule) string {
