@@ -10,7 +10,7 @@ import (
 )
 
 // contentsOfConnections lists connections, and says which are missing.
-func contentsOfConnections(list *wireConnections) Contents {
+func contentsOfConnections(list *api.Connections) Contents {
 	var c Contents
 	var notes []string
 	for i := range list.Jails {
@@ -31,7 +31,7 @@ func contentsOfConnections(list *wireConnections) Contents {
 }
 
 // missing says what of a jail is not listed, or "".
-func missing(j *wireJail) string {
+func missing(j *api.JailConnections) string {
 	switch {
 	case j.Silent:
 		return j.App + " is not listed: " + j.Problem

@@ -41,8 +41,8 @@ func TestContents(t *testing.T) {
 		}
 	}
 
-	c := contentsOfConnections(&wireConnections{Jails: []wireJail{
-		{App: "a", Jail: "ja", Flows: []wireFlow{{ID: "1"}, {ID: "2"}}, More: 7}, {App: "b", Silent: true, Problem: "it is suspended"}, {App: "c", Unseen: 2},
+	c := contentsOfConnections(&api.Connections{Jails: []api.JailConnections{
+		{App: "a", Jail: "ja", Flows: []api.Flow{{ID: "1"}, {ID: "2"}}, More: 7}, {App: "b", Silent: true, Problem: "it is suspended"}, {App: "c", Unseen: 2},
 	}})
 	if len(c.Flows) != 2 || c.Flows[1].App != "a" || c.Flows[1].Jail != "ja" {
 		t.Errorf("flows: %+v", c.Flows)

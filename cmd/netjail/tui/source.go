@@ -132,8 +132,8 @@ func (d *Daemon) dial() (*api.Client, error) {
 func (d *Daemon) Look(ctx context.Context, v View) (Contents, error) {
 	switch v {
 	case Connections:
-		var list wireConnections
-		err := d.call(ctx, opConnections, nil, &list)
+		var list api.Connections
+		err := d.call(ctx, api.OpConnections, nil, &list)
 		return contentsOfConnections(&list), err
 	case Rules:
 		var list api.RuleList
@@ -168,7 +168,7 @@ func (d *Daemon) Answer(ctx context.Context, what Decision) (string, error) {
 
 // End ends a connection.
 func (d *Daemon) End(ctx context.Context, f Flow) (string, error) {
-	if err := d.call(ctx, opEnd, wireEnd{Jail: f.Jail, ID: f.ID}, nil); err != nil {
+	if err := d.call(ctx, api.OpEnd, api.FlowEnd{Jail: f.Jail, ID: f.ID}, nil); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s: the connection %s is ended", f.App, endpoint(&f)), nil
@@ -176,7 +176,7 @@ func (d *Daemon) End(ctx context.Context, f Flow) (string, error) {
 
 // Stop ends everything in a jail.
 func (d *Daemon) Stop(ctx context.Context, j Jail) (string, error) {
-	if err := d.call(ctx, opStop, wireEnd{Jail: j.ID}, nil); err != nil {
+	if err := d.call(ctx, api.OpStop, api.JailStop{Jail: j.ID}, nil); err != nil {
 		return "", err
 	}
 	return j.App + " is told to stop; what has not stopped in 5 s is killed", nil
