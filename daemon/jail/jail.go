@@ -56,3 +56,6 @@ func (e *Error) Error() string { return e.Text }
 // Nested says whether this process is in a jail already. The rules of that
 // jail apply to all it starts, and no second listener can be had.
 func Nested() bool { return interpose.Inside() }
+
+// Guard names what stands behind the filter of a jail that is started here.
+func Guard() string { return guard() }
