@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/netjail/netjail/cmd/netjail/doctor"
 	"github.com/netjail/netjail/daemon/api"
 	"github.com/netjail/netjail/daemon/jail"
 )
@@ -42,6 +43,7 @@ Usage:
   netjail log                            what was decided
   netjail status                         what runs, what is asked
   netjail top                            watch it, and answer, on a screen
+  netjail doctor                         what works here, what is missing
 
 Flags of a run:
       --allow DEST     allow DEST for this run (repeatable, or a comma list)
@@ -83,6 +85,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return exitOK
 	}
+	if args[0] == doctor.HelperName {
+		return doctor.Help(args[1:], stdout)
+	}
 	a := &app{out: stdout, err: stderr}
 	root := a.root()
 	root.SetArgs(args[1:])
@@ -114,6 +119,7 @@ func (a *app) root() *cobra.Command {
 		a.logCommand(),
 		a.statusCommand(),
 		a.topCommand(),
+		a.doctorCommand(),
 		a.daemonCommand(),
 	)
 	for _, c := range root.Commands() {
