@@ -1,7 +1,6 @@
 package jail
 
 import (
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,7 +19,7 @@ const (
 	maxDeeds   = 4096        // of one second, and of all that is not told yet
 	flushAfter = time.Second // what has happened is told then
 	seldomer   = time.Minute // what goes on and on is told of that seldom in the end
-	maxMessage = 64 << 10    // bytes of events that are told at once
+	maxMessage = 32 << 10    // bytes of events that are told at once
 	namesTold  = 8           // of an address
 )
 
@@ -288,21 +287,28 @@ func (d *deeds) due(now time.Time, all bool) (list []api.HistoryEvent) {
 func reportsOf(list []api.HistoryEvent, lost int) (out []api.Report) {
 	r, size := api.Report{Lost: lost}, 0
 	for _, e := range list {
-		text, err := json.Marshal(e)
-		if err != nil || len(text) > maxMessage {
-			r.Lost += e.Count
-			continue
-		}
-		if size += len(text); size > maxMessage {
+		n := textOf(&e)
+		if size+n > maxMessage && len(r.Events) > 0 {
 			out = append(out, r)
-			r, size = api.Report{}, len(text)
+			r, size = api.Report{}, 0
 		}
+		size += n
 		r.Events = append(r.Events, e)
 	}
 	if len(r.Events) > 0 || r.Lost > 0 {
 		out = append(out, r)
 	}
 	return out
+}
+
+// textOf is about how long an event is in a message. JSON makes some bytes six
+// times as long, for which a message has room.
+func textOf(e *api.HistoryEvent) int {
+	n := 300 + len(e.Exe) + len(e.Why) + len(e.Dest.Host.Name)
+	for _, name := range e.Names {
+		n += len(name)
+	}
+	return n
 }
 
 // namesOf returns some names of an address. What JSON makes six times as long is
