@@ -132,7 +132,6 @@ type server struct {
 	queue   *notifier.Queue
 	missed  missed
 	history *history.Store
-	usage   usage // nil: nobody counts
 	buses   buses
 	origin  *origin.Finder
 	journal *journal.Journal

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/history"
 	"github.com/netjail/netjail/rules"
 )
 
@@ -194,30 +195,31 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// uses is a history.
-type uses map[string]api.RuleUse
-
-func (u uses) Usage() map[string]api.RuleUse { return u }
-
 // TestListTellsOfUse: what history counts stands with the rules.
 func TestListTellsOfUse(t *testing.T) {
-	s := &server{store: journalStore(t)}
+	s := &server{store: journalStore(t), history: history.New(history.Config{Path: filepath.Join(t.TempDir(), "history.db")})}
 	r := addRule(t, s.store, "curl", "192.0.2.1")
 	addRule(t, s.store, "curl", "192.0.2.2")
 	list := func() []api.Rule {
 		t.Helper()
-		got, err := s.rulesList(&api.Message{Data: []byte("{}")})
+		got, err := s.rulesList(t.Context(), &api.Message{Data: []byte("{}")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return got.(api.RuleList).Rules
 	}
-	if got := list(); len(got) != 2 || got[0].Use != nil {
-		t.Errorf("without a history: got %+v", got)
+	if got := list(); len(got) != 2 || got[0].Use == nil || got[0].Use.Hits != 0 || got[0].Use.Last != nil {
+		t.Errorf("never used: got %+v", got)
 	}
 	at := time.Unix(1e9, 0)
-	s.usage = uses{r.ID(): {Hits: 7, Last: &at}}
-	if got := list(); got[0].Use == nil || got[0].Use.Hits != 7 || got[1].Use == nil || got[1].Use.Hits != 0 {
+	for _, count := range []int{3, 4} {
+		s.history.Add(api.HistoryEvent{Kind: api.HistoryAllowed, App: "curl", Time: at, First: at, Count: count, Rule: r.ID()})
+	}
+	if got := list(); got[0].Use == nil || got[0].Use.Hits != 7 || !got[0].Use.Last.Equal(at) || got[1].Use.Hits != 0 {
 		t.Errorf("got %+v", got)
+	}
+	s.history.Close()
+	if got := list(); len(got) != 2 || got[0].Use != nil {
+		t.Errorf("without a history: got %+v", got)
 	}
 }

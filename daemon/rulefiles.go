@@ -7,12 +7,6 @@ import (
 	"github.com/netjail/netjail/rules"
 )
 
-// usage knows how often rules decided, by their ids. A rule that is not among
-// them never did.
-type usage interface {
-	Usage() map[string]api.RuleUse
-}
-
 // ruleFiles performs one request about the files of rules.
 func (s *server) ruleFiles(m *api.Message) (any, error) {
 	if err := s.store.trouble(); err != nil && m.Op != api.OpRulesDiff {

@@ -158,7 +158,7 @@ func (s *server) handle(ctx context.Context, j *jail, who peer, m *api.Message) 
 	}
 	switch m.Op {
 	case api.OpRulesList:
-		return s.rulesList(m)
+		return s.rulesList(ctx, m)
 	case api.OpRulesAdd:
 		return s.rulesAdd(m)
 	case api.OpRulesRemove:
@@ -218,7 +218,10 @@ func errOnlyJail(op string) error {
 	return &api.Error{Text: op + ": a supervisor speaks for its jail only", Code: api.CodeRefused}
 }
 
-func (s *server) rulesList(m *api.Message) (any, error) {
+// usageWait is how long a list of rules waits for how often they were used.
+const usageWait = 500 * time.Millisecond
+
+func (s *server) rulesList(ctx context.Context, m *api.Message) (any, error) {
 	f, err := decode[api.RuleFilter](m)
 	if err != nil {
 		return nil, err
@@ -234,17 +237,16 @@ func (s *server) rulesList(m *api.Message) (any, error) {
 			shadowed[sh.Rule.Source] = sh.By.ID()
 		}
 	}
-	var used map[string]api.RuleUse
-	if s.usage != nil {
-		used = s.usage.Usage()
-	}
+	ctx, cancel := context.WithTimeout(ctx, usageWait)
+	defer cancel()
+	used, unknown := s.history.Usage(ctx)
 	for _, r := range all {
 		if !selects(&f, &r) {
 			continue
 		}
 		out := api.FromRule(&r)
 		out.Shadowed = shadowed[r.Source]
-		if s.usage != nil {
+		if unknown == nil {
 			use := used[out.ID]
 			out.Use = &use
 		}

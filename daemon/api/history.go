@@ -33,6 +33,7 @@ type HistoryEvent struct {
 	Lifetime rules.Lifetime    `json:"lifetime"`            // of an answer
 	By       string            `json:"by,omitempty"`        // who answered
 	Why      string            `json:"why,omitempty"`       // the rule, or why there was none; of a missed question one of the Missed constants
+	Rule     string            `json:"rule,omitempty"`      // the id of the rule that decided, of a report: hits are counted by it
 	Waited   int64             `json:"waited_ms,omitempty"` // how long the first call waited for people; a rule decides within microseconds
 }
 

@@ -39,6 +39,7 @@ CREATE TABLE event (
 );
 CREATE INDEX event_time ON event (time);
 CREATE INDEX event_flow ON event (flow, time, count); -- a summary needs no more
+CREATE TABLE use (rule TEXT PRIMARY KEY, hits INTEGER NOT NULL, last INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE lost (time INTEGER NOT NULL, count INTEGER NOT NULL);
 CREATE TABLE notice (text TEXT NOT NULL);
 `

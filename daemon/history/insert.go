@@ -74,6 +74,9 @@ func (d *database) insert(list []api.HistoryEvent, lost int64, now time.Time) er
 	if err := insertAll(tx, list); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
+	if err := countUse(tx, list); err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
 	if lost > 0 {
 		if _, err := tx.Exec("INSERT INTO lost VALUES (?, ?)", now.UnixMicro(), lost); err != nil {
 			return fmt.Errorf("history: %w", err)
@@ -81,6 +84,31 @@ func (d *database) insert(list []api.HistoryEvent, lost int64, now time.Time) er
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("history: %w", err)
+	}
+	return nil
+}
+
+// countUse counts how often rules decided. The counts outlive the events.
+func countUse(tx *sql.Tx, list []api.HistoryEvent) error {
+	used := make(map[string]api.RuleUse)
+	for i := range list {
+		e := &list[i]
+		if e.Rule == "" || len(e.Rule) > maxName {
+			continue
+		}
+		u := used[e.Rule]
+		u.Hits += int64(e.Count)
+		if u.Last == nil || e.Time.After(*u.Last) {
+			u.Last = &e.Time
+		}
+		used[e.Rule] = u
+	}
+	for rule, u := range used {
+		_, err := tx.Exec(`INSERT INTO use VALUES (?, ?, ?)
+			ON CONFLICT (rule) DO UPDATE SET hits = hits + excluded.hits, last = max(last, excluded.last)`, rule, u.Hits, u.Last.UnixMicro())
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -39,6 +39,16 @@ func (s *Store) Query(ctx context.Context, f api.HistoryFilter) (api.HistoryPage
 	return page, err
 }
 
+// Usage returns how often rules decided, by their ids. A rule that is not among
+// them never did.
+func (s *Store) Usage(ctx context.Context) (all map[string]api.RuleUse, err error) {
+	err = s.perform(ctx, func(d *database) (err error) {
+		all, err = d.usage(ctx)
+		return err
+	})
+	return all, err
+}
+
 func (s *Store) tell(st *api.HistoryState) {
 	if err := s.Trouble(); err != nil {
 		st.Trouble = err.Error()
@@ -219,4 +229,24 @@ func (f *flow) fill(e *api.HistoryEvent) error {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return nil
+}
+
+// usage reads how often rules decided, and when last.
+func (d *database) usage(ctx context.Context) (map[string]api.RuleUse, error) {
+	rows, err := d.db.QueryContext(ctx, "SELECT rule, hits, last FROM use")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := make(map[string]api.RuleUse)
+	for rows.Next() {
+		var rule string
+		var hits, last int64
+		if err := rows.Scan(&rule, &hits, &last); err != nil {
+			return nil, err
+		}
+		at := time.UnixMicro(last).UTC()
+		all[rule] = api.RuleUse{Hits: hits, Last: &at}
+	}
+	return all, rows.Err()
 }

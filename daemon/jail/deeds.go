@@ -67,6 +67,7 @@ type tally struct {
 // row is what is told of together.
 type row struct {
 	what, exe, why string
+	rule           string // its id, "": none, or one of the run's own
 	dest           rules.Destination
 	allow          bool
 }
@@ -139,7 +140,7 @@ func (d *deeds) noteLookup(dest rules.Destination, why refusal) {
 	if why.asked {
 		return
 	}
-	k := row{what: "look up", why: because(false, why.by, why.why), dest: dest}
+	k := row{what: "look up", why: because(false, why.by, why.why), rule: ruleOf(why.by), dest: dest}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := d.lookups[k]
@@ -191,7 +192,7 @@ func (d *deeds) flush(all bool) {
 // row returns where a call belongs.
 func (d *deeds) row(t *tally) row {
 	return row{
-		what: t.op.String(), exe: t.exe, why: because(t.allow, t.by, t.why),
+		what: t.op.String(), exe: t.exe, why: because(t.allow, t.by, t.why), rule: ruleOf(t.by),
 		dest: d.p.destination(&t.request, t.allow), allow: t.allow,
 	}
 }
@@ -219,7 +220,7 @@ func (d *deeds) add(k row, t *tally, now time.Time) (lost int) {
 func (k *row) event(t *tally, now time.Time) api.HistoryEvent {
 	e := api.HistoryEvent{
 		Time: now, First: t.first, Count: t.count, PID: t.pid, Exe: k.exe, What: k.what, Dest: k.dest,
-		Names: namesOf(t.request.Names), Why: k.why,
+		Names: namesOf(t.request.Names), Why: k.why, Rule: k.rule,
 	}
 	if k.allow {
 		e.Verdict = rules.Allow
@@ -255,7 +256,7 @@ func (w *owed) add(e api.HistoryEvent) {
 // keep takes back a report that nobody has heard.
 func (d *deeds) keep(r api.Report) {
 	for _, e := range r.Events {
-		k := row{what: e.What, exe: e.Exe, why: e.Why, dest: e.Dest, allow: e.Verdict == rules.Allow}
+		k := row{what: e.What, exe: e.Exe, why: e.Why, rule: e.Rule, dest: e.Dest, allow: e.Verdict == rules.Allow}
 		if w := d.rows[k]; w != nil {
 			w.add(e)
 		}
@@ -320,6 +321,14 @@ func namesOf(names []string) (list []string) {
 		}
 	}
 	return list
+}
+
+// ruleOf names a rule that is in a file.
+func ruleOf(r *rules.Rule) string {
+	if r == nil || r.Source.File == "" {
+		return ""
+	}
+	return r.ID()
 }
 
 // because says which rule it was, or why there was none.
