@@ -66,38 +66,52 @@ type fact struct {
 	more   bool // of it follows
 }
 
+// facts are in the order in which they are shown.
+type facts struct {
+	list  []fact
+	width int
+}
+
+// add adds a text, on as many lines as it needs, but for the rest of the last.
+func (f *facts) add(weight, most int, text string) {
+	lines := []string{text}
+	switch {
+	case text == "":
+		return
+	case most > 1:
+		lines = wrap(text, f.width)
+	}
+	for i, line := range lines[:min(most, len(lines))] {
+		f.list = append(f.list, fact{line, weight + i, i+1 < len(lines)})
+	}
+}
+
 // details says of a question what there is room for. What an answer does comes
 // before everything else.
 func (m *model) details(q *notifier.Question, room int) []string {
-	var facts []fact
-	add := func(weight, most int, text string) {
-		lines := wrap(text, m.width-indent-1)
-		for i, line := range lines[:min(most, len(lines))] {
-			facts = append(facts, fact{line, weight + i, i+1 < len(lines)})
-		}
-	}
+	f := facts{width: m.width - indent - 1}
 	if q.Summary() {
 		for i, line := range q.List(max(1, room-3)) {
-			add(10+i, 1, line)
+			f.add(10+i, 1, line)
 		}
-		add(1, 1, "an answer decides these, and nothing that comes later")
+		f.add(1, 1, "an answer decides these, and nothing that comes later")
 	} else {
-		add(20, 2, q.Where())
-		add(30, 1, q.Who())
-		add(60, 1, q.Background())
-		add(40, 1, q.Note)
-		add(6, 1, m.scopeText(q))
-		add(2, 4, m.ruleText(q))
+		f.add(20, 2, q.Where())
+		f.add(30, 1, q.Who())
+		f.add(60, 1, q.Background())
+		f.add(40, 1, q.Note)
+		f.add(6, 1, m.scopeText(q))
+		f.add(2, 4, m.ruleText(q))
 	}
 	if q.Waiting > max(1, len(q.Items)) {
-		add(50, 1, q.Calls())
+		f.add(50, 1, q.Calls())
 	}
 	if m.answering[q.ID] {
-		add(0, 1, "answering ...")
+		f.add(0, 1, "answering ...")
 	} else {
-		add(0, 1, q.Countdown(m.now))
+		f.add(0, 1, q.Countdown(m.now))
 	}
-	return keep(facts, room)
+	return keep(f.list, room)
 }
 
 // keep returns the texts that there is room for, in their order.
