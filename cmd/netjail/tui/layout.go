@@ -1,5 +1,7 @@
 package tui
 
+import "slices"
+
 // The smallest screen that anything can be read on.
 const (
 	minWidth  = 40
@@ -58,13 +60,21 @@ func (f frame) at(x, y int) (zone, bool) {
 	return zone{}, false
 }
 
+// means reports whether a key does something by itself: a tab is no text for a
+// filter.
+func (m *model) means(key string) bool {
+	return slices.ContainsFunc(bindings(), func(b binding) bool { return b.mode == m.mode && b.has(key) })
+}
+
 // click does what is where it is clicked.
 func (m *model) click(x, y int) []command {
 	z, ok := m.frame.at(x, y)
 	switch l := &m.lists[m.view]; {
 	case !ok:
 	case z.key != "":
-		return m.press(z.key)
+		if m.means(z.key) {
+			return m.press(z.key)
+		}
 	case z.question != "":
 		m.chosen, m.picked = z.question, true
 	case l.id != z.row:

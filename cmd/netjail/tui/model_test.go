@@ -308,7 +308,11 @@ func TestMouse(t *testing.T) {
 	if d.view != History {
 		t.Error("a click on a tab does not show it")
 	}
-	d.happen(wheeled{3})
+	d.happen(pressed{"/"}, at("2 rules"))
+	if d.view != History || d.lists[History].filter != "" {
+		t.Error("a click on a tab is taken for text")
+	}
+	d.happen(pressed{"Esc"}, wheeled{3})
 	if d.lists[History].at != 3 {
 		t.Error("the wheel does not scroll")
 	}
