@@ -2,6 +2,9 @@ package desk
 
 import (
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -97,6 +100,60 @@ func TestTopQuits(t *testing.T) {
 			wantRules(t, h)
 		})
 	}
+}
+
+// holder has a connection for as long as it is let.
+const holder = "import socket, sys\n" +
+	"c = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n" +
+	"c.send(b'x' * 2000)\n" +
+	"while c.recv(100): pass\n" +
+	"print('ended', flush=True)\n" +
+	"sys.stdin.read()\n"
+
+// TestTopEnds ends a connection, and then what had it.
+func TestTopEnds(t *testing.T) {
+	h := e2etest.NewHome(t)
+	srv := e2etest.Serve(t, "127.0.0.1:0", func(c net.Conn) {
+		defer c.Close()
+		_, _ = io.Copy(io.Discard, c)
+	})
+	python := e2etest.Need(t, "python3")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	cmd := h.Command("--allow", "@localhost", "--as", "holder", python, "-c", holder, strconv.Itoa(srv.Port()))
+	cmd.Stdin = r
+	ended := later(h, cmd)
+	e2etest.WaitFor(t, "it is connected", func() bool { return srv.Count() == 1 })
+	s := newScreen(t, h)
+	s.tmux("resize-window", "-x", "80", "-y", "24")
+	s.enter("netjail top")
+	s.wait(`^>- holder \(1\) +2.0 kB +0 B`)
+	s.keys("/")
+	s.wait(`^filter:$`)
+	s.keys("nothing")
+	s.wait(`0 of 1$`)
+	s.keys("C-u")
+	s.keys("Enter", "Down")
+	s.wait(fmt.Sprintf(`^> .*:%d .*open +2.0 kB +0 B `, srv.Port()))
+	s.keys("x")
+	s.wait(`^end the connection of holder \(pid \d+\): .*\?$`)
+	s.keys("n")
+	s.keys("x", "y")
+	s.wait(`^  no connections`)
+	s.keys("4")
+	s.wait(`^>holder `)
+	s.keys("K")
+	s.wait(`^stop holder and everything it started`)
+	s.keys("y")
+	s.wait(`^  no jails`)
+	if r := <-ended; r.Code != 128+int(syscall.SIGTERM) || r.Stdout != "ended\n" {
+		t.Errorf("the program: %+v", r)
+	}
+	quit(s, "q")
 }
 
 // TestTopComesBack stops top as a shell does, and ends the daemon under it.
