@@ -6,10 +6,11 @@ import (
 	"github.com/netjail/netjail/notifier"
 )
 
-// How often views are looked at: the one on the screen and the jails, and the
-// connections when they are only counted.
+// How often views are looked at: the one on the screen and the jails; the
+// history, which is long; and the connections when they are only counted.
 const (
 	lookEvery    = time.Second
+	historyEvery = 3 * time.Second
 	recountEvery = 5 * time.Second
 )
 
@@ -147,7 +148,10 @@ func (m *model) tick() (todo []command) {
 	}
 	for v := range views {
 		every := lookEvery
-		if v == Connections && v != m.view {
+		switch {
+		case v == History:
+			every = historyEvery
+		case v == Connections && v != m.view:
 			every = recountEvery
 		}
 		counted := v == m.view || v == Connections || v == Jails

@@ -375,7 +375,7 @@ func TestLooks(t *testing.T) {
 			d.put(c.(look).view, Contents{})
 		}
 	}
-	if n[Connections] != 4 || n[Jails] != 20 || n[Rules] != 0 || n[History] != 20 {
+	if n[Connections] != 4 || n[Jails] != 20 || n[Rules] != 0 || n[History] != 7 {
 		t.Errorf("looks while the history is shown: %v", n)
 	}
 }
