@@ -60,7 +60,9 @@ func (p *pen) cell(c *column, text string, style tcell.Style) {
 			q.write(text[:n-len(rest)]+"…", style)
 			text = text[min(n, n-(c.width-n+len(rest)-1)):]
 		case c.right:
-			q.x += max(0, c.width-n)
+			gap := pen{p.s, p.x, p.y, min(p.x+max(0, c.width-n), q.end)}
+			gap.fill(style)
+			q.x = gap.end
 		}
 	}
 	q.write(text, style)
