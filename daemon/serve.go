@@ -301,6 +301,14 @@ func (s *server) rulesRemove(m *api.Message) (any, error) {
 		return nil, err
 	}
 	gone, err := s.store.remove(func(r *rules.Rule) bool { return selects(&f, r) })
+	if err == nil && len(gone) == 0 && f.Dest != nil && f.Dest.Proto == rules.AnyProto {
+		// People leave the protocol out, which answers to questions write.
+		gone, err = s.store.remove(func(r *rules.Rule) bool {
+			o := *r
+			o.Dest.Proto = rules.AnyProto
+			return selects(&f, &o)
+		})
+	}
 	if len(gone) > 0 {
 		s.pushAll(nil)
 	}
