@@ -91,6 +91,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{out: stdout, err: stderr}
 	root := a.root()
 	root.SetArgs(args[1:])
+	if isCompletion(args) {
+		a.complete(root, args[2:])
+	}
 	if err := root.ExecuteContext(ctx); err != nil {
 		return a.fail(err, args[1:])
 	}
