@@ -124,6 +124,7 @@ func (a *app) root() *cobra.Command {
 		a.topCommand(),
 		a.doctorCommand(),
 		a.daemonCommand(),
+		a.completionCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.SetHelpTemplate(subHelp)
