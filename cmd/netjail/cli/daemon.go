@@ -38,8 +38,8 @@ func (a *app) daemonCommand() *cobra.Command {
 			return daemon.Run(ctx, cfg)
 		},
 	}
-	c.Flags().DurationVar(&idle, "idle", 0, "leave after that long without a client (0: stay)")
-	c.Flags().DurationVar(&timeout, "question-timeout", 0, "deny a call whose question is that old (default 1m0s)")
+	c.Flags().DurationVar(&idle, "idle", 0, "leave after `TIME` without a client (0: stay)")
+	c.Flags().DurationVar(&timeout, "question-timeout", 0, "deny a call whose question is `TIME` old (default 1m0s)")
 	c.Flags().BoolVar(&onDemand, "on-demand", false, "")
 	_ = c.Flags().MarkHidden("on-demand")
 	return c

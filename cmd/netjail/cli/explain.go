@@ -18,9 +18,9 @@ type explainFlags struct {
 }
 
 func (f *explainFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.exe, "exe", "", "the executable that makes the call")
-	c.Flags().StringVar(&f.addr, "addr", "", "the address that the name has")
-	c.Flags().StringVar(&f.jail, "jail", "", "count answers until the exit of this jail (status --json)")
+	c.Flags().StringVar(&f.exe, "exe", "", "the call is made by the executable at `PATH`")
+	c.Flags().StringVar(&f.addr, "addr", "", "the name has the address `ADDR`")
+	c.Flags().StringVar(&f.jail, "jail", "", "count answers until the exit of the jail `ID` (status --json)")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 }
 

@@ -110,11 +110,11 @@ func (a *app) rulesAdd() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().StringVar(&f.life, "for", "always", "how long: 30m, 2h, 7d, always")
-	c.Flags().StringVar(&f.exe, "exe", "", "only for this executable")
-	c.Flags().StringVar(&f.note, "note", "", "a remark to keep with the rule")
+	c.Flags().StringVar(&f.life, "for", "always", "hold for `TIME`: 30m, 2h, 7d, always")
+	c.Flags().StringVar(&f.exe, "exe", "", "only for the executable at `PATH`")
+	c.Flags().StringVar(&f.note, "note", "", "keep the remark `TEXT` with the rule")
 	c.Flags().BoolVar(&f.local, "local", false, "the name may have an address in the LAN")
-	c.Flags().StringVar(&f.answer, "answer", "nxdomain", "to a lookup it denies")
+	c.Flags().StringVar(&f.answer, "answer", "nxdomain", "the `ANSWER` to a lookup it denies")
 	return c
 }
 

@@ -49,15 +49,15 @@ func (a *app) runCommand() *cobra.Command {
 	})
 	flags := c.Flags()
 	flags.SetInterspersed(false) // what follows the command is the command's
-	flags.StringArrayVar(&f.allow, "allow", nil, "")
-	flags.StringArrayVar(&f.deny, "deny", nil, "")
-	flags.StringSliceVar(&f.presets, "preset", nil, "")
-	flags.StringArrayVar(&f.files, "rules", nil, "")
-	flags.StringVar(&f.as, "as", "", "")
-	flags.BoolVar(&f.noPrompt, "no-prompt", false, "")
-	flags.StringVar(&f.timeout, "timeout", "", "")
-	flags.IntSliceVar(&f.keep, "keep-fd", nil, "")
-	flags.BoolVar(&f.compat, "32bit", false, "")
+	flags.StringArrayVar(&f.allow, "allow", nil, "allow `DEST` for this run (repeatable, or a comma list)")
+	flags.StringArrayVar(&f.deny, "deny", nil, "deny `DEST` for this run")
+	flags.StringSliceVar(&f.presets, "preset", nil, "allow the hosts that `NAME` is configured to use here, see netjail preset")
+	flags.StringArrayVar(&f.files, "rules", nil, "take the rules of `FILE` for this run")
+	flags.StringVar(&f.as, "as", "", "whose rules apply: those of `NAME`, not of the command's name")
+	flags.BoolVar(&f.noPrompt, "no-prompt", false, "ask nobody: deny what no rule allows")
+	flags.StringVar(&f.timeout, "timeout", "", "end the program after `TIME` (10s, 5m), exit 124")
+	flags.IntSliceVar(&f.keep, "keep-fd", nil, "let the program inherit descriptor `N`")
+	flags.BoolVar(&f.compat, "32bit", false, "let 32-bit programs run, too")
 	return c
 }
 
