@@ -32,8 +32,9 @@ type completer func(c *completion, args []string, word string) ([]cobra.Completi
 
 // completion completes one word, the last one of words.
 type completion struct {
-	app   *app
-	words []string
+	app    *app
+	words  []string
+	silent bool // the daemon does not answer
 }
 
 func isCompletion(args []string) bool {

@@ -13,8 +13,9 @@ import (
 	"github.com/netjail/netjail/rules/rulefile"
 )
 
-// patience is how long whoever presses Tab waits for the daemon, or a disk.
-const patience = 80 * time.Millisecond
+// patience is how long whoever presses Tab waits for a daemon, or a disk, that
+// does not answer. One that does takes a millisecond.
+const patience = 300 * time.Millisecond
 
 var errSlow = errors.New("no answer in time")
 
@@ -32,7 +33,8 @@ func within(get func() error) error {
 
 // known asks the daemon, and says whether there is one that answered.
 func known[T any](c *completion, op string, args any) (reply T, ok bool) {
-	if jail.Nested() { // it would be refused, which the outer netjail says on the terminal
+	// In a jail it would be refused, which the outer netjail says on the terminal.
+	if c.silent || jail.Nested() {
 		return reply, false
 	}
 	type answer struct {
@@ -48,6 +50,7 @@ func known[T any](c *completion, op string, args any) (reply T, ok bool) {
 		return err
 	})
 	if err != nil {
+		c.silent = true // it is not waited for a second time
 		return reply, false
 	}
 	x := <-answers
