@@ -44,7 +44,7 @@ var bans = []struct {
 	{"daemon", []string{module + "daemon", module + "interpose", module + "notifier", module + "rules", "golang.org/x/sys/unix"}, "the daemon joins the rooms and has no libraries of its own"},
 	{"cmd/netjail/tui", []string{module + "daemon/api", module + "notifier", module + "rules", "github.com/gdamore/tcell/v2", "golang.org/x/sys/unix"}, "the screen is the only terminal library, and sees of netjail what any client sees"},
 	{"cmd/netjail/manual", []string{module + "cmd/netjail/preset", module + "daemon/jail", "github.com/spf13/cobra", "github.com/spf13/pflag"}, "the manual is made from the command table, by a test"},
-	{"cmd", []string{module + "cmd", module + "daemon", module + "interpose", module + "rules", module + "notifier", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "the command line is the top"},
+	{"cmd", []string{module + "cmd", module + "daemon", module + "interpose", module + "rules", module + "notifier", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "the command line is the top"},
 	{"contrib", []string{module + "contrib", module + "daemon/api", module + "notifier", module + "rules", "github.com/godbus/dbus/v5", "golang.org/x/sys/unix"}, "what is tested from outside is used from outside"},
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // What may come next on a command line, for the scripts in completion/. They
@@ -65,6 +66,9 @@ func (c *completion) wire(cmd *cobra.Command) {
 		}
 		return offers, d
 	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { // help shows the name of a value without its quotes
+		f.Usage = strings.ReplaceAll(f.Usage, "`", "")
+	})
 	for name, f := range flagWords {
 		if cmd.Flags().Lookup(name) == nil {
 			continue
