@@ -33,6 +33,7 @@ var bans = []struct {
 	{"rules/blocklist", []string{"golang.org/x/net/idna", "golang.org/x/sys/unix"}, "blocklists map a file and know no rules"},
 	{"rules/opensnitch", []string{module + "rules"}, "what converts strangers' rules reads bytes and knows no file"},
 	{"rules/lsrules", []string{module + "rules"}, "what converts strangers' rules reads bytes and knows no file"},
+	{"rules/proposal", []string{module + "rules"}, "what a run was seen to do becomes rules without looking again"},
 	{"rules", []string{"golang.org/x/net/idna"}, "rules are pure; names have two spellings"},
 	{"interpose", []string{module + "interpose", "golang.org/x/sys/unix"}, "interposition knows no policy and must stay small enough to read"},
 	{"notifier/desktop", []string{module + "notifier", module + "rules", "github.com/godbus/dbus/v5", "golang.org/x/sys/unix"}, "desktop is the only D-Bus"},
