@@ -38,6 +38,9 @@ type Config struct {
 	// A server that the program chose says what the program wants.
 	Trusted func(netip.AddrPort) bool
 
+	// Found is told of each query that was answered with records; nil: nobody is.
+	Found func(Query)
+
 	// Canaries are the names that switch off the resolvers that programs bring
 	// along. By default they are answered so that programs do that.
 	PassCanaries bool
@@ -348,6 +351,9 @@ func (r *Resolver) learn(p *packet, reply []byte) error {
 	if err != nil {
 		return err
 	}
+	if r.cfg.Found != nil && Found(reply) {
+		r.cfg.Found(p.Query)
+	}
 	trusted := p.System
 	if r.cfg.Trusted != nil {
 		trusted = r.cfg.Trusted(p.Server)
@@ -356,6 +362,11 @@ func (r *Resolver) learn(p *packet, reply []byte) error {
 		r.cfg.Map.record(a, time.Now())
 	}
 	return nil
+}
+
+// Found says whether there are records in an answer.
+func Found(reply []byte) bool {
+	return len(reply) >= headerLen && reply[3]&rcodeMask == dns.RcodeSuccess && count(reply, 1) > 0
 }
 
 // survive keeps one query from ending all others.
