@@ -157,7 +157,7 @@ func (q Question) ruleText(a Answer) string {
 	if a.Lifetime.Kind != rules.For && a.Lifetime.Kind != rules.Always {
 		return ""
 	}
-	text := "netjail rules add " + shellWord(q.App) + " " + a.Verdict.String() + " " + shellWord(a.Dest.String())
+	text := "netjail rules add " + ShellWord(q.App) + " " + a.Verdict.String() + " " + ShellWord(a.Dest.String())
 	if a.Lifetime.Kind == rules.For {
 		text += " --for " + a.Lifetime.String()
 	}

@@ -63,9 +63,9 @@ func cutLast(s string) string {
 	return s[:len(s)-size]
 }
 
-// shellWord writes s so that a shell reads it as one word again and a person
+// ShellWord writes s so that a shell reads it as one word again and a person
 // sees every character of it.
-func shellWord(s string) string {
+func ShellWord(s string) string {
 	plain := func(r rune) bool {
 		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("@%+=:,./_-", r))
 	}

@@ -156,7 +156,7 @@ func TestShellWord(t *testing.T) {
 		"unix:/tmp/a b;c": "'unix:/tmp/a b;c'",
 	}
 	for in, want := range cases {
-		if got := shellWord(in); got != want {
+		if got := ShellWord(in); got != want {
 			t.Errorf("%q: got %s, want %s", in, got, want)
 		}
 	}
