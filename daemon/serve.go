@@ -335,7 +335,7 @@ func (s *server) status() api.Status {
 	s.mu.Lock()
 	for j := range s.jails {
 		st.Jails = append(st.Jails, api.Jail{
-			App: j.reg.App, ID: j.reg.Jail, Supervisor: j.pid, Command: j.reg.Command, Started: j.started, Guard: j.reg.Guard,
+			App: j.reg.App, ID: j.reg.Jail, Supervisor: j.pid, Command: j.reg.Command, Started: j.started, Guard: j.reg.Guard, Mode: j.reg.Mode,
 		})
 	}
 	s.mu.Unlock()

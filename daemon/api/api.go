@@ -118,9 +118,17 @@ type Registration struct {
 	Path     string   `json:"path,omitempty"` // of the app's executable
 	Bus      string   `json:"bus,omitempty"`  // D-Bus session bus address
 	Guard    string   `json:"guard"`          // what enforces in the kernel, besides the filter
+	Mode     string   `json:"mode,omitempty"` // one of the Mode constants
 	Terminal bool     `json:"terminal"`       // questions can be shown on its terminal
 	Rules    []Rule   `json:"rules,omitempty"`
 }
+
+// What becomes of a call that no rule speaks of.
+const (
+	ModeAsk     = "ask"     // people are asked
+	ModeDeny    = "deny"    // nobody is asked
+	ModeMonitor = "monitor" // it is allowed: the jail enforces only what denies
+)
 
 // Snapshot holds every rule that concerns one jail.
 type Snapshot struct {
@@ -264,4 +272,5 @@ type Jail struct {
 	Command    []string  `json:"command"`
 	Started    time.Time `json:"started"`
 	Guard      string    `json:"guard"`
+	Mode       string    `json:"mode,omitempty"` // one of the Mode constants
 }

@@ -136,7 +136,7 @@ func (d *deeds) armLocked() {
 }
 
 // noteLookup counts a name that was not looked up. Who asked is not known.
-func (d *deeds) noteLookup(dest rules.Destination, why refusal) {
+func (d *deeds) noteLookup(dest rules.Destination, why grounds) {
 	if why.asked {
 		return
 	}

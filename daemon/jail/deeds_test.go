@@ -73,8 +73,8 @@ func TestDeeds(t *testing.T) {
 		if v != interpose.Deny {
 			t.Fatalf("refused: %v", v)
 		}
-		p.reportLookup(t.Context(), rules.Destination{Host: rules.Host{Kind: rules.HostName, Name: "example.org"}}, refusal{why: "so"})
-		p.reportLookup(t.Context(), rules.Destination{Host: rules.Host{Kind: rules.HostName, Name: "1.2.0.192.in-addr.arpa"}}, refusal{why: "so"})
+		p.reportLookup(t.Context(), rules.Destination{Host: rules.Host{Kind: rules.HostName, Name: "example.org"}}, grounds{why: "so"})
+		p.reportLookup(t.Context(), rules.Destination{Host: rules.Host{Kind: rules.HostName, Name: "1.2.0.192.in-addr.arpa"}}, grounds{why: "so"})
 	}
 	// None of these is worth a line of the history.
 	quiet := call(t, "198.51.100.1:0")

@@ -33,7 +33,8 @@ type dns struct {
 
 func newDNS(p *policy) dns {
 	d := dns{known: new(names.Map), meter: new(names.Meter), hosts: names.Hosts("/etc/hosts"), servers: names.Servers("/etc/resolv.conf")}
-	d.resolver = names.New(names.Config{Policy: p.lookup, Map: d.known, Meter: d.meter, Upstreams: d.servers, Trusted: p.believes})
+	d.resolver = names.New(names.Config{
+		Policy: p.lookup, Map: d.known, Meter: d.meter, Upstreams: d.servers, Trusted: p.believes, Found: p.found})
 	return d
 }
 
@@ -149,7 +150,13 @@ func (p *policy) leadSend(ctx context.Context, c *interpose.Call, query []byte) 
 	p.dns.meter.Count(q, now)
 	if p.believes(rules.Canonical(c.Addr)) {
 		c.Lead = &interpose.Lead{Wait: replyWait, Reply: func(reply []byte) bool {
-			return p.dns.known.Record(query, reply, time.Now()) == nil
+			if p.dns.known.Record(query, reply, time.Now()) != nil {
+				return false
+			}
+			if names.Found(reply) {
+				p.found(q)
+			}
+			return true
 		}}
 	}
 	return interpose.Allow
@@ -169,7 +176,7 @@ func (p *policy) lookup(ctx context.Context, q names.Query) names.Decision {
 	case d.Verdict == rules.Allow:
 		return names.Forward
 	case d.Verdict == rules.Deny:
-		p.reportLookup(ctx, dest, refusal{why: d.Why, by: d.Rule})
+		p.reportLookup(ctx, dest, grounds{why: d.Why, by: d.Rule})
 		if d.Rule != nil && d.Rule.Refuse {
 			return names.Refuse
 		}
@@ -178,10 +185,10 @@ func (p *policy) lookup(ctx context.Context, q names.Query) names.Decision {
 	switch {
 	case q.Tunnel != "":
 		return p.askTunnel(ctx, q)
-	case p.cfg.Ask || addressed:
+	case p.cfg.Ask || p.cfg.Monitor || addressed:
 		return names.Forward
 	}
-	p.reportLookup(ctx, dest, refusal{why: "nobody has decided, and nobody is to be asked"})
+	p.reportLookup(ctx, dest, grounds{why: whyUnasked, nobody: true})
 	return names.NXDomain
 }
 
@@ -194,22 +201,38 @@ func (p *policy) askTunnel(ctx context.Context, q names.Query) names.Decision {
 	}
 	u := p.dns.meter.Usage(q.Name, time.Now())
 	why := fmt.Sprintf("%d names with %d bytes were looked up below it within minutes, which can carry data out", u.Names, u.Bytes)
-	if !p.cfg.Ask {
-		p.reportLookup(ctx, dest, refusal{why: why})
+	switch {
+	case p.cfg.Monitor:
+		if p.tells() {
+			p.tell(ctx, "look up", dest, why)
+		}
+		return names.Forward
+	case !p.cfg.Ask:
+		p.reportLookup(ctx, dest, grounds{why: why})
 		return names.Refuse
 	}
 	a, err := p.link.ask(ctx, notifier.Question{Op: rules.Connect, Dest: dest, Note: why})
 	if err == nil && a.Verdict == rules.Allow {
 		return names.Forward
 	}
-	p.reportLookup(ctx, dest, refusal{why: why, asked: true})
+	p.reportLookup(ctx, dest, grounds{why: why, asked: true})
 	return names.Refuse
 }
 
+// found takes note of a name that there is something about.
+func (p *policy) found(q names.Query) {
+	if p.cfg.Seen != nil && !reverse(q.Name) {
+		p.cfg.Seen.found(q.Name, time.Now())
+	}
+}
+
+// reverse says whether a name is one of an address.
+func reverse(name string) bool { return strings.HasSuffix(name, ".arpa") }
+
 // reportLookup tells of a name that is not looked up. Nobody wants to hear of
 // the names of addresses, which programs look up for the looks of it.
-func (p *policy) reportLookup(ctx context.Context, dest rules.Destination, why refusal) {
-	if !strings.HasSuffix(dest.Host.Name, ".arpa") {
+func (p *policy) reportLookup(ctx context.Context, dest rules.Destination, why grounds) {
+	if !reverse(dest.Host.Name) {
 		p.deeds.noteLookup(dest, why)
 		p.report(ctx, "look up", dest, why)
 	}

@@ -8,6 +8,19 @@
 // Yama restricts ptrace, so it cannot be the daemon. It also stands for the
 // program in the shell's job control, and asks on the terminal.
 //
+// What it says on stderr is read by programs too. These lines keep their form,
+// in which VERB is look up, connect, send or listen:
+//
+//	netjail: denied: APP VERB DESTINATION: WHY. To allow it: COMMAND
+//	netjail: allowed: APP VERB DESTINATION: WHY (monitor)
+//	netjail: note: ...
+//
+// The first is printed once for each destination, before the call fails. Where
+// nobody can be asked the first of them is followed by a note for whoever started
+// netjail, who may be an agent: that it is no fault, not to be tried again or
+// worked around, but the user's to decide. NETJAIL=1 and NETJAIL_APP in the
+// environment say that a program is in a jail, and AskSelf what it may do there.
+//
 // It ends when the program ends. What the program left behind gets a new
 // supervisor, which package interpose keeps ready between the two: see
 // Succeed.
@@ -30,10 +43,12 @@ type Config struct {
 	Rules   []api.Rule    `json:"rules"`             // of this run only, from its flags
 	Project []api.Rule    `json:"project,omitempty"` // of the directory it runs in: no more than rules in files
 	Ask     bool          `json:"ask"`               // questions may be asked
+	Monitor bool          `json:"monitor,omitempty"` // what nothing denies is allowed, where it would be asked about
 	Timeout time.Duration `json:"timeout,omitempty"` // ends the program; 0: never
 	Compat  bool          `json:"compat,omitempty"`  // 32-bit programs may run
 	Keep    []int         `json:"-"`                 // descriptors from 3 on that the program inherits
 	Runtime string        `json:"runtime"`           // the daemon's directory
+	Seen    *Seen         `json:"-"`                 // takes note of what is allowed; nil: nothing does
 }
 
 // Exit codes that are netjail's own, as env(1) and timeout(1) have them.

@@ -50,7 +50,7 @@ func (l *link) get(ctx context.Context) (*api.Client, error) {
 	}
 	reg := api.Registration{
 		App: l.s.cfg.App, Jail: l.s.id, Command: l.s.cfg.Args,
-		Terminal: l.s.tty != nil, Guard: guard(), Rules: l.s.policy.untilExit(),
+		Terminal: l.s.tty != nil, Guard: guard(), Mode: l.s.cfg.mode(), Rules: l.s.policy.untilExit(),
 	}
 	if l.s.cfg.Ask {
 		reg.Path, _ = filepath.Abs(l.s.cfg.Path) // only shown

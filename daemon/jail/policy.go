@@ -36,7 +36,10 @@ type policy struct {
 	self    ruling.Self
 	socket  string // the daemon's
 	sockets ruling.Sockets
-	reports reports
+	reports reports // of what is refused
+	teller  teller
+	let     reports // of what is allowed for want of a rule
+	noted   sync.Once
 	deeds   deeds
 }
 
@@ -119,66 +122,87 @@ func (p *policy) Check(c *interpose.Call) interpose.Verdict {
 	if f == nil {
 		return interpose.Deny
 	}
-	r := p.request(f, c)
-	v := p.check(f, c, &r)
-	if v != interpose.Allow || !ruling.ToServer(&r) {
-		return v
-	}
-	if c.Op == interpose.Send {
-		return interpose.Wait // what it carries has to be read
-	}
-	return p.leadConnect(c)
-}
-
-// check decides by rules. A refusal that has to be told of is left for later:
-// a line on the terminal may block.
-func (p *policy) check(f *force, c *interpose.Call, r *rules.Request) interpose.Verdict {
-	v, refused := p.decide(f, c, r)
-	if v == interpose.Deny && !refused.silent && p.reports.untold(p.named(f, r)) {
+	if isSelf(c) {
 		return interpose.Wait
 	}
-	p.note(c, r, v, refused)
+	r := p.request(f, c)
+	v, g := p.check(f, c, &r)
+	if v == interpose.Wait || v == interpose.Allow && ruling.ToServer(&r) && c.Op == interpose.Send {
+		return interpose.Wait // what it carries has to be read
+	}
+	p.note(c, &r, v, g)
+	if v == interpose.Allow && ruling.ToServer(&r) {
+		return p.leadConnect(c)
+	}
 	return v
 }
 
-// refusal says why a request is denied. Of one that is allowed it has the rule.
-type refusal struct {
-	why    string
-	by     *rules.Rule // nil: no rule
-	silent bool        // nobody is told
-	asked  bool        // there was a question, which the daemon knows of
+// check decides by rules. What has to be told of is left for later: a line on
+// the terminal may block.
+func (p *policy) check(f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, grounds) {
+	v, g := p.decide(f, c, r)
+	switch {
+	case v == interpose.Deny && !g.silent && p.reports.untold(p.named(f, r)),
+		v == interpose.Allow && g.open && p.tells() && p.let.untold(p.named(f, r)):
+		return interpose.Wait, g
+	}
+	return v, g
 }
 
-// note keeps for the history what was denied, and what a rule has allowed:
-// what needs no rule is local, or decided elsewhere.
-func (p *policy) note(c *interpose.Call, r *rules.Request, v interpose.Verdict, why refusal) {
-	if v == interpose.Wait || why.silent || why.asked || v == interpose.Allow && why.by == nil {
-		return
-	}
-	p.deeds.note(c, r, v == interpose.Allow, why.by, why.why)
+// grounds say why a request is denied or allowed.
+type grounds struct {
+	why    string
+	by     *rules.Rule // nil: no rule
+	silent bool        // nobody is told of the refusal
+	asked  bool        // there was a question, which the daemon knows of
+	nobody bool        // nobody could be asked
+	free   bool        // allowed, as to every program
+	open   bool        // allowed for want of a rule
 }
 
 // decide answers Wait where people have to be asked.
-func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
+func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, grounds) {
 	d := f.Decide(r, ruling.Place{
 		Server:   ruling.ToServer(r) && p.system(r.Addr),
 		Reserved: func(by *rules.Rule) bool { return p.reserved(f, c, by) },
 	}, time.Now())
 	switch d.Verdict {
 	case rules.Allow:
-		return interpose.Allow, refusal{by: d.Rule}
+		return interpose.Allow, grounds{by: d.Rule, free: d.Rule == nil}
 	case rules.Ask:
 		return p.undecided()
 	}
-	return interpose.Deny, refusal{why: d.Why, by: d.Rule, silent: d.Cause == ruling.ByPort}
+	return interpose.Deny, grounds{why: d.Why, by: d.Rule, silent: d.Cause == ruling.ByPort}
 }
 
-func (p *policy) undecided() (interpose.Verdict, refusal) {
-	if p.cfg.Ask {
-		return interpose.Wait, refusal{}
+func (p *policy) undecided() (interpose.Verdict, grounds) {
+	switch {
+	case p.cfg.Monitor:
+		return interpose.Allow, grounds{why: "no rule, and nothing is enforced", open: true}
+	case p.cfg.Ask:
+		return interpose.Wait, grounds{}
 	}
-	return interpose.Deny, refusal{why: "nobody has decided, and nobody is to be asked"}
+	return interpose.Deny, grounds{why: whyUnasked, nobody: true}
 }
+
+// whyUnasked is why what nobody has decided about is denied.
+const whyUnasked = "nobody has decided, and nobody is to be asked"
+
+// note takes note of a call: for whoever learns of what is allowed, and for the
+// history of what is denied and of what a rule, or the lack of enforcement, has
+// allowed. What every program may do is local, or decided elsewhere.
+func (p *policy) note(c *interpose.Call, r *rules.Request, v interpose.Verdict, g grounds) {
+	if v == interpose.Allow && p.cfg.Seen != nil && !g.free {
+		p.cfg.Seen.note(r, c, time.Now())
+	}
+	if v == interpose.Wait || g.silent || g.asked || v == interpose.Allow && g.by == nil && !g.open {
+		return
+	}
+	p.deeds.note(c, r, v == interpose.Allow, g.by, g.why)
+}
+
+// tells says whether people are told of what is allowed for want of a rule.
+func (p *policy) tells() bool { return p.cfg.Monitor && p.cfg.Seen == nil }
 
 // request is what a call wants, in the words of rules.
 func (p *policy) request(f *force, c *interpose.Call) rules.Request {
@@ -224,6 +248,9 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 	if f == nil {
 		return interpose.Deny
 	}
+	if isSelf(c) {
+		return p.leadSelf(c)
+	}
 	r := p.request(f, c)
 	var query []byte // that the call carries
 	if ruling.ToServer(&r) && c.Op == interpose.Send {
@@ -232,25 +259,32 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 			return interpose.Deny
 		}
 	}
-	v, refused := p.decide(f, c, &r)
+	v, g := p.decide(f, c, &r)
 	if _, _, err := names.ParseQuery(query); query != nil && err != nil {
 		query = nil // only queries may go to the system's server unasked
 		if d := f.Set.Decide(&r, time.Now()); d.Rule == nil {
-			v, refused = p.undecided()
+			v, g = p.undecided()
 		}
 	}
 	if v == interpose.Wait {
-		v, refused = p.ask(ctx, f, c, &r)
+		v, g = p.ask(ctx, f, c, &r)
 	}
 	if ctx.Err() == nil {
-		p.note(c, &r, v, refused)
+		p.note(c, &r, v, g)
+	}
+	if v != interpose.Allow {
+		if !g.silent && ctx.Err() == nil {
+			p.report(ctx, r.Op.String(), p.named(f, &r), g)
+		}
+		return v
+	}
+	if g.open && p.tells() {
+		p.tell(ctx, r.Op.String(), p.named(f, &r), "no rule")
 	}
 	switch {
-	case v != interpose.Allow && !refused.silent && ctx.Err() == nil:
-		p.report(ctx, r.Op.String(), p.named(f, &r), refused)
-	case v == interpose.Allow && query != nil:
+	case query != nil:
 		return p.leadSend(ctx, c, query)
-	case v == interpose.Allow && ruling.ToServer(&r) && c.Op == interpose.Connect:
+	case ruling.ToServer(&r) && c.Op == interpose.Connect:
 		return p.leadConnect(c)
 	}
 	return v
@@ -271,7 +305,7 @@ func (p *policy) named(f *force, r *rules.Request) rules.Destination {
 }
 
 // ask asks people.
-func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, refusal) {
+func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, grounds) {
 	pid, dest := c.PID(), p.named(f, r)
 	a, err := p.link.ask(ctx, notifier.Question{
 		Op: r.Op, Dest: dest, Wider: wider(dest), Addr: r.Addr.Addr(), Exe: c.Exe(), PID: pid, Command: commandOf(pid),
@@ -281,13 +315,13 @@ func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.
 	var said *api.Error
 	switch {
 	case errors.As(err, &said) && said.Code == api.CodeNobody:
-		return interpose.Deny, refusal{why: "nobody has decided, and there is no terminal and no desktop to ask on (netjail pending lists it)", asked: true}
+		return interpose.Deny, grounds{why: "nobody has decided, and there is no terminal and no desktop to ask on (netjail pending lists it)", asked: true, nobody: true}
 	case err != nil:
-		return interpose.Deny, refusal{why: err.Error(), asked: true}
+		return interpose.Deny, grounds{why: err.Error(), asked: true}
 	case a.Verdict != rules.Allow:
-		return interpose.Deny, refusal{why: "answered by " + notifier.Clean(a.By, 40), asked: true}
+		return interpose.Deny, grounds{why: "answered by " + notifier.Clean(a.By, 40), asked: true}
 	}
-	return interpose.Allow, refusal{asked: true}
+	return interpose.Allow, grounds{asked: true}
 }
 
 // wider returns the destination of the whole domain that a name is below.
@@ -316,89 +350,4 @@ func (p *policy) reserved(f *force, c *interpose.Call, by *rules.Rule) bool {
 	}
 	p.look(f)
 	return p.sockets.Reserved(ruling.File(c.File), f.denied, by)
-}
-
-// reports tells of refusals, each destination once.
-type reports struct {
-	saying sync.WaitGroup
-
-	mu   sync.Mutex
-	told map[rules.Destination]bool
-}
-
-// maxReports bounds how many destinations are told of.
-const maxReports = 1000
-
-// untold says whether nobody has been told of d yet.
-func (r *reports) untold(d rules.Destination) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return !r.told[d] && len(r.told) < maxReports
-}
-
-// tell notes that d is told of now. ok is false if it was told of before; last
-// says that no other will be.
-func (r *reports) tell(d rules.Destination) (ok, last bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.told == nil {
-		r.told = make(map[rules.Destination]bool)
-	}
-	if r.told[d] || len(r.told) >= maxReports {
-		return false, false
-	}
-	r.told[d] = true
-	return true, len(r.told) == maxReports
-}
-
-// sayTimeout is how long a call waits for the line about it to be written: it
-// comes before what the program says of its failure, unless the terminal is
-// stopped.
-const sayTimeout = time.Second
-
-// report tells of a refusal before the program sees it.
-func (p *policy) report(ctx context.Context, what string, dest rules.Destination, why refusal) {
-	ok, last := p.reports.tell(dest)
-	if !ok {
-		return
-	}
-	reason := why.why
-	if why.by != nil {
-		reason = "denied by " + origin(why.by)
-	}
-	text := fmt.Sprintf("netjail: denied: %s %s %s: %s. To allow it: %s",
-		p.cfg.App, what, dest, reason, allowCommand(p.cfg.App, why.by, dest))
-	if last {
-		text += " (further refusals are not shown)"
-	}
-	written := make(chan struct{})
-	p.reports.saying.Go(func() {
-		defer close(written)
-		p.say(text)
-	})
-	select {
-	case <-written:
-	case <-time.After(sayTimeout):
-	case <-ctx.Done():
-	}
-}
-
-func allowCommand(app string, by *rules.Rule, dest rules.Destination) string {
-	if by != nil && by.Run && by.Jail == "" {
-		return "run it without that flag"
-	}
-	return notifier.Question{App: app, Dest: dest}.RuleText(rules.Allow)
-}
-
-// origin says where a rule is from.
-func origin(r *rules.Rule) string {
-	switch {
-	case r.Source.File != "":
-		return fmt.Sprintf("%s:%d", r.Source.File, r.Source.Line)
-	case r.Jail != "":
-		return "an answer that holds until exit"
-	case r.Run:
-		return "--" + r.Verdict.String() + " " + r.Dest.String()
-	}
-	return "a rule"
 }

@@ -225,11 +225,13 @@ func (s *supervisor) follow(heir *heir) (int, error) {
 		if e.Left && (timedOut || stopping) {
 			s.killAll()
 		}
+		s.cfg.Seen.end(s.policy.dns.of, e.Left)
 		if e.Left {
 			s.handOver(heir)
 		}
 		s.policy.deeds.flush(true)
 		s.policy.reports.saying.Wait()
+		s.policy.summarize()
 		return code, nil
 	}
 }

@@ -138,7 +138,7 @@ func hints(t *testing.T, stderr, app string) (list []string) {
 	t.Helper()
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimRight(line, "\n")
-		if !strings.Contains(line, "netjail:") {
+		if !strings.Contains(line, "netjail:") || strings.HasPrefix(line, "netjail: note: ") {
 			continue
 		}
 		m := hint.FindStringSubmatch(line)

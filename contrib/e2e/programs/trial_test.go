@@ -129,7 +129,7 @@ func hints(t *testing.T, stderr, app string) map[string]int {
 	list := make(map[string]int)
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimRight(line, "\n")
-		if !strings.Contains(line, "netjail:") {
+		if !strings.Contains(line, "netjail:") || strings.HasPrefix(line, "netjail: note: ") {
 			continue
 		}
 		m := hint.FindStringSubmatch(line)
