@@ -35,6 +35,8 @@ const usage = `netjail runs a program that reaches no network until you say so.
 
 Usage:
   netjail [flags] [--] COMMAND [ARG...]  run COMMAND, ask about new destinations
+  netjail learn [-o FILE] [--] COMMAND   run it, and write the rules it needs
+  netjail self                           in a jail: what is allowed here
   netjail rules list|add|remove|edit|undo|check|diff|reload|import|export
   netjail blocklist add|list|remove|update|test
   netjail explain|test APP DEST          what the rules say of a call, and why
@@ -53,6 +55,7 @@ Flags of a run:
                        configured to use here (netjail preset shows them)
       --as NAME        whose rules apply; default: the command's name
       --no-prompt      ask nobody: deny what no rule allows
+      --monitor        enforce nothing but what denies: say what is allowed
       --timeout TIME   end the program after TIME (10s, 5m), exit 124
       --keep-fd N      let the program inherit descriptor N
       --32bit          let 32-bit programs run, too
@@ -111,6 +114,8 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpTemplate(usage)
 	root.AddCommand(
 		a.explicitRun(),
+		a.learnCommand(),
+		a.selfCommand(),
 		a.rulesCommand(),
 		a.explainCommand(),
 		a.testCommand(),

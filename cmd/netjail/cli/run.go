@@ -24,6 +24,7 @@ type runFlags struct {
 	files       []string
 	as          string
 	noPrompt    bool
+	monitor     bool
 	timeout     string
 	keep        []int
 	compat      bool
@@ -47,6 +48,14 @@ func (a *app) runCommand() *cobra.Command {
 		}
 		return failed{hint(err, "netjail --help"), jail.ExitFailure}
 	})
+	f.add(c)
+	c.Flags().BoolVar(&f.noPrompt, "no-prompt", false, "ask nobody: deny what no rule allows")
+	c.Flags().BoolVar(&f.monitor, "monitor", false, "allow what no rule denies, and tell of it")
+	return c
+}
+
+// add adds the flags that say what a run may do and how it is made.
+func (f *runFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.SetInterspersed(false) // what follows the command is the command's
 	flags.StringArrayVar(&f.allow, "allow", nil, "allow `DEST` for this run (repeatable, or a comma list)")
@@ -54,11 +63,9 @@ func (a *app) runCommand() *cobra.Command {
 	flags.StringSliceVar(&f.presets, "preset", nil, "allow the hosts that `NAME` is configured to use here, see netjail preset")
 	flags.StringArrayVar(&f.files, "rules", nil, "take the rules of `FILE` for this run")
 	flags.StringVar(&f.as, "as", "", "whose rules apply: those of `NAME`, not of the command's name")
-	flags.BoolVar(&f.noPrompt, "no-prompt", false, "ask nobody: deny what no rule allows")
 	flags.StringVar(&f.timeout, "timeout", "", "end the program after `TIME` (10s, 5m), exit 124")
 	flags.IntSliceVar(&f.keep, "keep-fd", nil, "let the program inherit descriptor `N`")
 	flags.BoolVar(&f.compat, "32bit", false, "let 32-bit programs run, too")
-	return c
 }
 
 func (a *app) explicitRun() *cobra.Command {
@@ -70,9 +77,21 @@ func (a *app) explicitRun() *cobra.Command {
 }
 
 func (a *app) run(c *cobra.Command, f *runFlags, args []string) error {
+	cfg, err := a.prepare(c, f, args)
+	if err != nil {
+		return err
+	}
+	if jail.Nested() {
+		return a.runNested(f, &cfg)
+	}
+	return a.start(c, cfg)
+}
+
+// prepare finds out what is to be run, and by which rules.
+func (a *app) prepare(c *cobra.Command, f *runFlags, args []string) (jail.Config, error) {
 	cfg, err := f.config(args)
 	if err != nil {
-		return failed{err, jail.ExitFailure}
+		return cfg, failed{err, jail.ExitFailure}
 	}
 	for _, add := range []func() error{
 		func() error { return addFiles(f.files, &cfg) },
@@ -80,15 +99,17 @@ func (a *app) run(c *cobra.Command, f *runFlags, args []string) error {
 		func() error { return a.addProject(&cfg) },
 	} {
 		if err := add(); err != nil {
-			return failed{err, jail.ExitFailure}
+			return cfg, failed{err, jail.ExitFailure}
 		}
 	}
 	if err := interpose.CloseOnExec(f.keep...); err != nil {
-		return failed{err, jail.ExitFailure}
+		return cfg, failed{err, jail.ExitFailure}
 	}
-	if jail.Nested() {
-		return a.runNested(f, &cfg)
-	}
+	return cfg, nil
+}
+
+// start runs what is prepared.
+func (a *app) start(c *cobra.Command, cfg jail.Config) (err error) {
 	if cfg.Runtime, err = api.RuntimeDir(); err != nil {
 		return failed{err, jail.ExitFailure}
 	}
@@ -101,7 +122,10 @@ func (a *app) run(c *cobra.Command, f *runFlags, args []string) error {
 
 // config checks flags and finds the executable.
 func (f *runFlags) config(args []string) (jail.Config, error) {
-	cfg := jail.Config{Args: args, Ask: !f.noPrompt, Keep: f.keep, Compat: f.compat}
+	cfg := jail.Config{Args: args, Ask: !f.noPrompt && !f.monitor, Monitor: f.monitor, Keep: f.keep, Compat: f.compat}
+	if f.noPrompt && f.monitor {
+		return cfg, errors.New("--no-prompt denies what no rule allows, and --monitor allows it: give one of them")
+	}
 	if f.compat && !interpose.Compat() {
 		return cfg, fmt.Errorf("--32bit: %w", interpose.ErrNoCompat)
 	}
@@ -178,7 +202,7 @@ func parseTimeout(s string) (time.Duration, error) {
 // ask for cannot be had there.
 func (a *app) runNested(f *runFlags, cfg *jail.Config) error {
 	outer := os.Getenv("NETJAIL_APP")
-	if len(cfg.Rules) > 0 || f.as != "" || f.noPrompt || f.timeout != "" {
+	if len(cfg.Rules) > 0 || f.as != "" || f.noPrompt || f.monitor || f.timeout != "" {
 		return failed{hint(errors.New("already in a jail, whose rules hold here: flags have no effect"),
 			"give them to the outer netjail"), jail.ExitFailure}
 	}

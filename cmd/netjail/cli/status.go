@@ -62,10 +62,10 @@ func (a *app) showStatus(st *api.Status) {
 	if len(st.Jails) == 0 {
 		fmt.Fprintln(a.out, "no jails")
 	} else {
-		fmt.Fprintln(w, "APP\tGUARD\tSUPERVISOR\tUP\tCOMMAND")
+		fmt.Fprintln(w, "APP\tGUARD\tMODE\tSUPERVISOR\tUP\tCOMMAND")
 	}
 	for _, j := range st.Jails {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", j.App, j.Guard, j.Supervisor, age(j.Started), oneLine(j.Command))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", j.App, j.Guard, j.Mode, j.Supervisor, age(j.Started), oneLine(j.Command))
 	}
 	_ = w.Flush()
 	for _, q := range st.Questions {
