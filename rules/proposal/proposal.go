@@ -113,13 +113,14 @@ func (o *Observation) request(app string) rules.Request {
 	return r
 }
 
-// missing makes rules of the entries, without those that there are.
+// missing makes rules of the entries, without those that there are, and without
+// those about which another rule says otherwise: it would go before them.
 func (s *Sight) missing(entries []entry, now time.Time) (list []rules.Rule) {
 	for i := range entries {
 		e := &entries[i]
 		r := rules.Rule{App: s.App, Verdict: rules.Allow, Dest: e.dest, Local: e.local, Note: e.note()}
 		if !slices.ContainsFunc(s.Have, func(h rules.Rule) bool {
-			return h.Dest == r.Dest && h.Verdict == r.Verdict && h.Exe == "" && h.Active(now) && (h.Local || !r.Local)
+			return h.Dest == r.Dest && h.Exe == "" && h.Active(now) && (h.Verdict != rules.Allow || h.Local || !r.Local)
 		}) {
 			list = append(list, r)
 		}
