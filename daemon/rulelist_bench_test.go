@@ -8,13 +8,18 @@ import (
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/history"
 	"github.com/netjail/netjail/rules"
 )
 
 // BenchmarkRulesList is what the daemon does for rules list: 10,000 rules of 40
 // apps, in files, compared with the disk, encoded.
 func BenchmarkRulesList(b *testing.B) {
-	s := &server{store: newStore(filepath.Join(b.TempDir(), "rules")), place: newPlace("")}
+	s := &server{
+		store: newStore(filepath.Join(b.TempDir(), "rules")), place: newPlace(""),
+		history: history.New(history.Config{Path: filepath.Join(b.TempDir(), "history.db")}),
+	}
+	defer s.history.Close()
 	if err := s.store.load(); err != nil {
 		b.Fatal(err)
 	}

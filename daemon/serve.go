@@ -229,8 +229,8 @@ func (s *server) rulesList(ctx context.Context, m *api.Message) (any, error) {
 	if err := s.store.trouble(); err != nil {
 		return nil, err
 	}
-	list := api.RuleList{Rules: []api.Rule{}}
 	all := s.store.all()
+	list := api.RuleList{Rules: make([]api.Rule, 0, len(all))}
 	shadowed := make(map[rules.Source]string)
 	for _, sh := range rules.Shadowed(all, time.Now()) {
 		if sh.Rule.Source != (rules.Source{}) {

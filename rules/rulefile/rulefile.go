@@ -103,5 +103,11 @@ func (f *File) App() string { return f.app }
 // Rules returns a copy of the rules, in the order of the file.
 func (f *File) Rules() []rules.Rule { return slices.Clone(f.rules) }
 
+// Len returns how many rules there are.
+func (f *File) Len() int { return len(f.rules) }
+
+// AppendRules appends the rules to list, in the order of the file.
+func (f *File) AppendRules(list []rules.Rule) []rules.Rule { return append(list, f.rules...) }
+
 // Bytes returns a copy of the text.
 func (f *File) Bytes() []byte { return slices.Clone(f.data) }
