@@ -180,7 +180,7 @@ func TestRuleFile(t *testing.T) {
 	s.ended("run", 0)
 	s.run("list", "netjail rules list")
 	s.ended("list", 0)
-	s.wait(fmt.Sprintf(`^[0-9a-f]{8} +curl +allow +tcp://127\.0\.0\.1:%d +always +prompt +~/config/netjail/rules/curl\.toml:\d+$`, srv.Port()))
+	s.wait(fmt.Sprintf(`^[0-9a-f]{8} +curl +allow +tcp://127\.0\.0\.1:%d +always +prompt +0 +- +~/config/netjail/rules/curl\.toml:\d+$`, srv.Port()))
 	b, err := os.ReadFile(filepath.Join(h.Rules(), "curl.toml"))
 	if err != nil {
 		t.Fatal(err)
