@@ -5,10 +5,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/netjail/netjail/contrib/e2e/e2etest"
 )
@@ -54,19 +56,32 @@ func TestTopAnswers(t *testing.T) {
 			wantRules(t, h, fmt.Sprintf("allow tcp://127.0.0.1:%d", srv.Port()))
 			s.wait(`netjail top +0 questions`)
 
-			s.keys("2")
-			s.wait(fmt.Sprintf(`^>curl +allow +tcp://127\.0\.0\.1:%d +always +`, srv.Port()))
-			s.keys("3")
-			s.wait(fmt.Sprintf(`^>.* curl +allow +tcp://127\.0\.0\.1:%d +cli always`, srv.Port()))
-			s.keys("2", "x")
-			s.wait(`^remove the rule curl allow .*\?$`)
+			press(s, "2", fmt.Sprintf(`^>curl +allow +tcp://127\.0\.0\.1:%d +always +`, srv.Port()))
+			press(s, "3", fmt.Sprintf(`^>.* curl +allow +tcp://127\.0\.0\.1:%d +cli always`, srv.Port()))
+			press(s, "2", `\[2 rules\]`)
+			press(s, "x", `^remove the rule curl allow .*\?$`)
 			wantRules(t, h, fmt.Sprintf("allow tcp://127.0.0.1:%d", srv.Port()))
-			s.keys("y")
-			s.wait(`^  no rules yet$`)
+			press(s, "y", `^  no rules yet$`)
 			wantRules(t, h)
 			quit(s, "q")
 		})
 	}
+}
+
+// press presses a key until it has done something: one that comes together with
+// others is taken for a paste.
+func press(s *screen, key, pattern string) {
+	s.t.Helper()
+	re := regexp.MustCompile(`(?m)` + pattern)
+	e2etest.WaitFor(s.t, key+" shows "+pattern, func() bool {
+		s.keys(key)
+		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if re.MatchString(s.text()) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // TestTopQuits leaves a question to others, if there are any.
