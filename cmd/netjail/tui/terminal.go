@@ -4,11 +4,14 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"reflect"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/gdamore/tcell/v2"
+	"github.com/gdamore/tcell/v2/terminfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,7 +20,11 @@ const wheelLines = 3
 
 // open takes the terminal.
 func open() (tcell.Screen, error) {
-	s, err := tcell.NewScreen()
+	ti, err := tcell.LookupTerminfo(os.Getenv("TERM"))
+	if err != nil {
+		return nil, err
+	}
+	s, err := tcell.NewTerminfoScreenFromTtyTerminfo(nil, unpadded(ti))
 	if err != nil {
 		return nil, err
 	}
@@ -31,6 +38,20 @@ func open() (tcell.Screen, error) {
 	s.EnableMouse(tcell.MouseButtonEvents)
 	s.EnablePaste()
 	return s, nil
+}
+
+// unpadded returns a description without padding, by which terminfo(5) has
+// programs wait for a terminal of the seventies: what is called vt100 today needs
+// none, and one screen would take a second.
+func unpadded(ti *terminfo.Terminfo) *terminfo.Terminfo {
+	padding := regexp.MustCompile(`\$<[0-9.]+[*/]*>`)
+	c := *ti
+	for _, f := range reflect.ValueOf(&c).Elem().Fields() {
+		if f.Kind() == reflect.String {
+			f.SetString(padding.ReplaceAllString(f.String(), ""))
+		}
+	}
+	return &c
 }
 
 // errHangup means that the terminal is gone.
