@@ -158,6 +158,7 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 200000)
 start = time.monotonic()
 receive("SO_RCVTIMEO", s)
 print("waited", 0.15 < time.monotonic() - start < 20)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 20, 0))
 ask(s, 5, 20); receive("SO_RCVTIMEO, in time", s)
 
 handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: None)
