@@ -217,23 +217,15 @@ func (l *Launch) plan() (*plan, error) {
 		prog:  &unix.SockFprog{Len: uint16(len(l.Filter)), Filter: &l.Filter[0]},
 		flags: l.Flags | unix.SECCOMP_FILTER_FLAG_NEW_LISTENER,
 	}
-	var err error
-	if p.path, err = syscall.BytePtrFromString(l.Path); err != nil {
-		return nil, err
-	}
-	if p.self, err = syscall.BytePtrFromString("/proc/self/exe"); err != nil {
-		return nil, err
-	}
-	if p.args, err = vector(l.Args); err != nil {
-		return nil, err
-	}
-	if p.env, err = vector(l.Env); err != nil {
-		return nil, err
-	}
+	var errs [5]error
+	p.path, errs[0] = syscall.BytePtrFromString(l.Path)
+	p.self, errs[1] = syscall.BytePtrFromString("/proc/self/exe")
+	p.args, errs[2] = vector(l.Args)
+	p.env, errs[3] = vector(l.Env)
 	if len(l.SuccessorArgs) > 0 {
-		p.successor, err = vector(l.SuccessorArgs)
+		p.successor, errs[4] = vector(l.SuccessorArgs)
 	}
-	return p, err
+	return p, errors.Join(errs[:]...)
 }
 
 func vector(s []string) (**byte, error) {

@@ -7,14 +7,13 @@ import (
 )
 
 // Connect is connect(2) with the address as the kernel reads it.
-func Connect(fd int, addr []byte) unix.Errno {
-	_, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))), uintptr(len(addr)))
-	return e
-}
+func Connect(fd int, addr []byte) unix.Errno { return addressed(unix.SYS_CONNECT, fd, addr) }
 
 // Bind is bind(2) with the address as the kernel reads it.
-func Bind(fd int, addr []byte) unix.Errno {
-	_, _, e := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))), uintptr(len(addr)))
+func Bind(fd int, addr []byte) unix.Errno { return addressed(unix.SYS_BIND, fd, addr) }
+
+func addressed(trap uintptr, fd int, addr []byte) unix.Errno {
+	_, _, e := unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))), uintptr(len(addr)))
 	return e
 }
 
