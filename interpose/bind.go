@@ -25,14 +25,13 @@ func (k *call) bind() result {
 		defer k.s.names.Unlock()
 		return done(sys.Bind(s.fd, addr))
 	}
-	if s.kernelOnly() {
-		return k.decideLocal(act)
-	}
 	network, ok := s.network()
-	if !ok {
+	switch {
+	case !ok:
 		return k.ifValid(unix.EACCES)
-	}
-	if network == Unix {
+	case network == kernelOnly:
+		return k.decideLocal(act)
+	case network == Unix:
 		return k.bindUnix(addr)
 	}
 	local, errno := s.bindAddr(addr)
@@ -88,7 +87,7 @@ func (k *call) listen() result {
 	s := &k.socket
 	backlog := k.int(1)
 	network, ok := s.network()
-	if !ok && !s.kernelOnly() {
+	if !ok {
 		return k.ifValid(unix.EACCES)
 	}
 	if network != TCP {

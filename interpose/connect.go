@@ -22,25 +22,29 @@ func (k *call) connect() result {
 		return k.ifValid(errno)
 	}
 	s := &k.socket
-	if s.kernelOnly() {
-		return k.decideLocal(func() result { return done(sys.Connect(s.fd, addr)) })
-	}
 	network, ok := s.network()
-	if !ok {
+	switch {
+	case !ok:
 		return k.ifValid(unix.EACCES)
-	}
-	if network == Unix {
+	case network == kernelOnly:
+		return k.connectNowhere(addr)
+	case network == Unix:
 		return k.connectUnix(addr)
 	}
 	to, ok, errno := s.peer(Connect, addr)
-	if errno != 0 {
+	switch {
+	case errno != 0:
 		return k.ifValid(errno)
-	}
-	if !ok {
-		return k.decideLocal(func() result { return done(sys.Connect(s.fd, addr)) })
+	case !ok:
+		return k.connectNowhere(addr)
 	}
 	c := &Call{Op: Connect, Network: network, Addr: to}
 	return k.decide(c, func() result { return k.connectLed(c, addr) })
+}
+
+// connectNowhere connects to nobody outside the kernel.
+func (k *call) connectNowhere(addr []byte) result {
+	return k.decideLocal(func() result { return done(sys.Connect(k.socket.fd, addr)) })
 }
 
 // decideLocal performs what reaches nobody outside the kernel.
@@ -74,6 +78,15 @@ func (k *call) connectTo(addr []byte) result {
 // first attempt's.
 func (k *call) awaitConnect(ctx context.Context, addr []byte, errno unix.Errno) result {
 	s := &k.socket
+	return k.retry(ctx, errno, func() (result, bool) {
+		again := k.nonblocking(func() unix.Errno { return sys.Connect(s.fd, addr) })
+		return done(again), again != unix.EALREADY && again != unix.EINPROGRESS && again != unix.EAGAIN
+	})
+}
+
+// retry tries again whenever the socket may have become ready, until that has a
+// result. The call fails with late when the socket's own timeout is over.
+func (k *call) retry(ctx context.Context, late unix.Errno, try func() (r result, ok bool)) result {
 	wait, cancel := k.limit(ctx)
 	defer cancel()
 	for {
@@ -82,11 +95,10 @@ func (k *call) awaitConnect(ctx context.Context, addr []byte, errno unix.Errno) 
 			return r
 		}
 		if err != nil {
-			return fail(errno)
+			return fail(late)
 		}
-		again := k.nonblocking(func() unix.Errno { return sys.Connect(s.fd, addr) })
-		if again != unix.EALREADY && again != unix.EINPROGRESS && again != unix.EAGAIN {
-			return done(again)
+		if r, ok := try(); ok {
+			return r
 		}
 	}
 }

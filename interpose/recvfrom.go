@@ -44,23 +44,13 @@ func (k *call) recvfrom() result {
 		return r
 	}
 	return result{later: func(ctx context.Context) result {
-		wait, cancel := k.limit(ctx)
-		defer cancel()
-		for {
-			err := k.ready(wait)
-			if r, over := k.interrupted(ctx); over {
-				return r
+		return k.retry(ctx, unix.EAGAIN, func() (result, bool) {
+			r := take()
+			if r.errno == unix.EAGAIN && k.socket.empty() {
+				r = native
 			}
-			if err != nil {
-				return fail(unix.EAGAIN)
-			}
-			if r := take(); r.errno != unix.EAGAIN {
-				return r
-			}
-			if k.socket.empty() {
-				return native
-			}
-		}
+			return r, r.errno != unix.EAGAIN
+		})
 	}}
 }
 

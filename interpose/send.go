@@ -111,17 +111,13 @@ func (k *call) readMessage(at uint64, flags int) (*message, unix.Errno) {
 func (k *call) deliver(m *message) result {
 	s := &k.socket
 	send := func() result { return k.transmit(m) }
-	if s.kernelOnly() {
-		if len(m.control) > 0 {
-			return k.ifValid(unix.EPERM)
-		}
-		return k.decideLocal(send)
-	}
 	network, ok := s.network()
 	switch {
 	case !ok:
 		return k.ifValid(unix.EACCES)
-	case len(m.name) == 0 || s.typ != unix.SOCK_DGRAM:
+	case network == kernelOnly && len(m.control) > 0:
+		return k.ifValid(unix.EPERM)
+	case network == kernelOnly, len(m.name) == 0 || s.typ != unix.SOCK_DGRAM:
 		// To the peer that a connect was decided about; the kernel looks at
 		// no name but a datagram's. MSG_FASTOPEN does not get here.
 		return k.decideLocal(send)
@@ -215,26 +211,23 @@ func (t *transfer) result(errno unix.Errno) result {
 
 // finish sends the rest, waiting for room as long as the socket may.
 func (t *transfer) finish(ctx context.Context) result {
-	wait, cancel := t.k.limit(ctx)
-	defer cancel()
-	for {
-		errno := t.push()
-		switch {
-		case errno == 0 && len(t.rest) == 0:
-			return t.result(0)
-		case errno == 0:
-		case !t.full(errno):
-			return t.result(errno)
-		default:
-			err := t.k.ready(wait)
-			if r, over := t.k.interrupted(ctx); over && t.sent == 0 {
-				return r
-			}
-			if err != nil {
-				return t.result(unix.EAGAIN)
-			}
-		}
+	r, ok := t.pushAll()
+	if !ok {
+		r = t.k.retry(ctx, unix.EAGAIN, t.pushAll)
 	}
+	if t.sent > 0 {
+		return t.result(0)
+	}
+	return r
+}
+
+// pushAll sends as much as there is room for; ok is false when that was not all.
+func (t *transfer) pushAll() (r result, ok bool) {
+	errno := t.push()
+	for errno == 0 && len(t.rest) > 0 {
+		errno = t.push()
+	}
+	return t.result(errno), !t.full(errno)
 }
 
 // push sends one piece: all of a datagram, a part of a stream.

@@ -50,10 +50,16 @@ func onSocket(f func(*call) result) func(*call) result {
 	}
 }
 
+// kernelOnly is the network of sockets that talk to the kernel and to nobody
+// else: the filter lets a jail create netlink sockets of NETLINK_ROUTE.
+const kernelOnly = Unix + 1
+
 // network names what the socket belongs to. Sockets that the filter lets
 // nobody create can still arrive from outside; ok is false for them.
 func (s *socket) network() (n Network, ok bool) {
 	switch {
+	case s.domain == unix.AF_NETLINK && s.proto == unix.NETLINK_ROUTE:
+		return kernelOnly, true
 	case s.domain == unix.AF_UNIX:
 		return Unix, true
 	case s.domain != unix.AF_INET && s.domain != unix.AF_INET6:
@@ -66,12 +72,6 @@ func (s *socket) network() (n Network, ok bool) {
 		return ICMP, true
 	}
 	return 0, false
-}
-
-// kernelOnly says that the socket talks to the kernel and to nobody else: the
-// filter lets a jail create netlink sockets of NETLINK_ROUTE.
-func (s *socket) kernelOnly() bool {
-	return s.domain == unix.AF_NETLINK && s.proto == unix.NETLINK_ROUTE
 }
 
 // peer decodes the address that a connect or a send on s goes to. The
