@@ -25,6 +25,9 @@ type Command struct {
 	// their sockets, because socketcall(2) hides what it does from the filter.
 	Compat bool
 
+	// Landlock is what stands behind the filter.
+	Landlock Domain
+
 	// SuccessorArgs are the arguments, the name first, with which the
 	// caller's own executable is started to supervise what the program leaves
 	// behind, see Inherit. Handover is a descriptor it gets; the caller keeps
@@ -123,7 +126,7 @@ func Prepare(c *Command) (*Starter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("getrlimit: %w", err)
 	}
-	ruleset, err := landlockRuleset()
+	ruleset, err := c.Landlock.ruleset()
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ var features = []feature{
 		have: sys.WaitKillable,
 	}, {
 		name: "Landlock", since: "5.13", nr: unix.SYS_LANDLOCK_CREATE_RULESET, errno: unix.ENOSYS,
-		have: Landlock,
+		have: func() bool { abi, _ := Landlock(); return abi > 0 },
 	},
 }
 

@@ -41,6 +41,17 @@ func start(c *Command) (*Process, error) {
 	return s.Start()
 }
 
+// domain is what run starts programs in; a test may change it.
+var domain Domain
+
+// inDomain changes it for the rest of a test.
+func inDomain(t *testing.T, d Domain) {
+	t.Helper()
+	was := domain
+	domain = d
+	t.Cleanup(func() { domain = was })
+}
+
 // run runs a program under p and returns its standard output and status.
 func run(t *testing.T, p Policy, argv ...string) (string, unix.WaitStatus) {
 	t.Helper()
@@ -72,7 +83,7 @@ func runWith(t *testing.T, stdin *os.File, p Policy, argv ...string) (string, un
 		t.Fatal(err)
 	}
 	unix.Dup2(int(w.Fd()), 1)
-	proc, err := start(&Command{Path: path, Args: argv, Env: os.Environ()})
+	proc, err := start(&Command{Path: path, Args: argv, Env: os.Environ(), Landlock: domain})
 	unix.Dup2(saved, 1)
 	unix.Close(saved)
 	w.Close()
@@ -111,9 +122,11 @@ const python = "/usr/bin/python3"
 const patience = time.Minute
 
 // server accepts connections on loopback and counts them.
-func server(t *testing.T) (addr string, count func() int) {
+func server(t *testing.T) (addr string, count func() int) { return serverOn(t, "127.0.0.1:0") }
+
+func serverOn(t *testing.T, at string) (addr string, count func() int) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func (l *link) get(ctx context.Context) (*api.Client, error) {
 
 // guard names what stands behind the filter.
 func guard() string {
-	if interpose.Landlock() {
+	if abi, _ := interpose.Landlock(); abi >= 4 {
 		return "landlock"
 	}
 	return "strict"
