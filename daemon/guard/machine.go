@@ -1,0 +1,74 @@
+package guard
+
+import (
+	"fmt"
+
+	"github.com/netjail/netjail/interpose"
+)
+
+// Machine is what there is to choose from.
+type Machine struct {
+	ABI    int // of Landlock; 0: none
+	Errata int // of it that are fixed: bit 0 is erratum 1
+
+	// Probes say of a guard whether it is to be had: nil, or a *Missing. One
+	// without is not.
+	Probes map[Kind]Probe
+}
+
+// FixedErrata returns the numbers of Landlock's errata that this kernel has fixed.
+func (m *Machine) FixedErrata() (list []int) {
+	for i := range 31 {
+		if m.Errata&(1<<i) != 0 {
+			list = append(list, i+1)
+		}
+	}
+	return list
+}
+
+// Probe tries whether a guard is to be had.
+type Probe func() error
+
+// Here looks at this machine.
+func Here() Machine {
+	m := Machine{Probes: map[Kind]Probe{}}
+	m.ABI, m.Errata = interpose.Landlock()
+	return m
+}
+
+// Missing says why a guard is not to be had, and what to do about it.
+type Missing struct {
+	Kind Kind
+	What string
+	Get  string
+}
+
+func (m *Missing) Error() string { return fmt.Sprintf("guard %s: %s", m.Kind, m.What) }
+
+// absent are the guards of which nothing is known.
+var absent = map[Kind]Missing{
+	NFT:   {NFT, "the netjail guard service is not installed", "it is a service of root's; --guard landlock needs none"},
+	Netns: {Netns, "there are no private networks in this netjail", "it takes pasta (package passt), user namespaces and /dev/net/tun; --guard landlock takes none"},
+}
+
+// has says why a guard is not to be had here, or nil.
+func (m *Machine) has(k Kind) error {
+	if probe := m.Probes[k]; probe != nil {
+		return probe()
+	}
+	switch {
+	case k == Strict, k == Landlock && m.ABI >= 4:
+		return nil
+	case k == Landlock && m.ABI > 0:
+		return &Missing{k, fmt.Sprintf("Landlock of this kernel knows no network (ABI %d)", m.ABI), landlockHint}
+	case k == Landlock:
+		return &Missing{k, "this kernel has no Landlock", landlockHint}
+	}
+	missing, ok := absent[k]
+	if !ok {
+		missing = Missing{Kind: k, What: "there is no such guard"}
+	}
+	return &missing
+}
+
+const landlockHint = "it takes Linux 6.7 or newer with landlock in its lsm= list (/sys/kernel/security/lsm)"
