@@ -335,7 +335,8 @@ func (s *server) status() api.Status {
 	s.mu.Lock()
 	for j := range s.jails {
 		st.Jails = append(st.Jails, api.Jail{
-			App: j.reg.App, ID: j.reg.Jail, Supervisor: j.pid, Command: j.reg.Command, Started: j.started, Guard: j.reg.Guard, Mode: j.reg.Mode,
+			App: j.reg.App, ID: j.reg.Jail, Supervisor: j.pid, Command: j.reg.Command, Started: j.started,
+			Guard: j.reg.Guard, Mode: j.reg.Mode, Covers: append([]string{}, j.reg.Covers...),
 		})
 	}
 	s.mu.Unlock()

@@ -115,11 +115,12 @@ type Registration struct {
 	App      string   `json:"app"`
 	Jail     string   `json:"jail"` // unique among all jails
 	Command  []string `json:"command"`
-	Path     string   `json:"path,omitempty"` // of the app's executable
-	Bus      string   `json:"bus,omitempty"`  // D-Bus session bus address
-	Guard    string   `json:"guard"`          // what enforces in the kernel, besides the filter
-	Mode     string   `json:"mode,omitempty"` // one of the Mode constants
-	Terminal bool     `json:"terminal"`       // questions can be shown on its terminal
+	Path     string   `json:"path,omitempty"`   // of the app's executable
+	Bus      string   `json:"bus,omitempty"`    // D-Bus session bus address
+	Guard    string   `json:"guard"`            // what enforces in the kernel, besides the filter
+	Covers   []string `json:"covers,omitempty"` // what the guard refuses by itself
+	Mode     string   `json:"mode,omitempty"`   // one of the Mode constants
+	Terminal bool     `json:"terminal"`         // questions can be shown on its terminal
 	Rules    []Rule   `json:"rules,omitempty"`
 }
 
@@ -273,4 +274,5 @@ type Jail struct {
 	Started    time.Time `json:"started"`
 	Guard      string    `json:"guard"`
 	Mode       string    `json:"mode,omitempty"` // one of the Mode constants
+	Covers     []string  `json:"covers"`         // what the guard refuses by itself, whatever the filter and the supervisor do
 }

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/guard"
 	"github.com/netjail/netjail/interpose"
 )
 
@@ -46,6 +47,8 @@ type Config struct {
 	Monitor bool          `json:"monitor,omitempty"` // what nothing denies is allowed, where it would be asked about
 	Timeout time.Duration `json:"timeout,omitempty"` // ends the program; 0: never
 	Compat  bool          `json:"compat,omitempty"`  // 32-bit programs may run
+	Guard   guard.Kind    `json:"guard,omitempty"`   // that must be had; "": guard.Auto
+	Leave   guard.Leave   `json:"leave,omitzero"`    // of the guard's, what is not wanted
 	Keep    []int         `json:"-"`                 // descriptors from 3 on that the program inherits
 	Runtime string        `json:"runtime"`           // the daemon's directory
 	Seen    *Seen         `json:"-"`                 // takes note of what is allowed; nil: nothing does
@@ -71,6 +74,3 @@ func (e *Error) Error() string { return e.Text }
 // Nested says whether this process is in a jail already. The rules of that
 // jail apply to all it starts, and no second listener can be had.
 func Nested() bool { return interpose.Inside() }
-
-// Guard names what stands behind the filter of a jail that is started here.
-func Guard() string { return guard() }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
-	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/notifier"
 	"github.com/netjail/netjail/rules"
 )
@@ -50,7 +49,8 @@ func (l *link) get(ctx context.Context) (*api.Client, error) {
 	}
 	reg := api.Registration{
 		App: l.s.cfg.App, Jail: l.s.id, Command: l.s.cfg.Args,
-		Terminal: l.s.tty != nil, Guard: guard(), Mode: l.s.cfg.mode(), Rules: l.s.policy.untilExit(),
+		Terminal: l.s.tty != nil, Guard: string(l.s.guard.Kind), Covers: l.s.guard.Covers,
+		Mode: l.s.cfg.mode(), Rules: l.s.policy.untilExit(),
 	}
 	if l.s.cfg.Ask {
 		reg.Path, _ = filepath.Abs(l.s.cfg.Path) // only shown
@@ -70,14 +70,6 @@ func (l *link) get(ctx context.Context) (*api.Client, error) {
 	}
 	l.client = c
 	return c, nil
-}
-
-// guard names what stands behind the filter.
-func guard() string {
-	if abi, _ := interpose.Landlock(); abi >= 4 {
-		return "landlock"
-	}
-	return "strict"
 }
 
 func (l *link) close() {

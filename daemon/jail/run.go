@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/guard"
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/notifier"
 )
@@ -30,6 +31,7 @@ type supervisor struct {
 	id     string // of the jail
 	tty    *tty   // nil: none to ask on
 	policy *policy
+	guard  guard.Guard // the program's
 	link   *link
 
 	traffic traffic
@@ -81,6 +83,9 @@ func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
 	if err != nil {
 		return ExitFailure, err
 	}
+	if s.guard, err = chooseGuard(cfg); err != nil {
+		return ExitFailure, err
+	}
 	if !cfg.Compat && is32bit(cfg.Path) {
 		return ExitCannotExec, &Error{Code: ExitCannotExec, Text: fmt.Sprintf("run %s: it is a 32-bit program", cfg.Path), Hint: compatHint}
 	}
@@ -95,7 +100,7 @@ func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
 	starter, err := interpose.Prepare(&interpose.Command{
 		Path: cfg.Path, Args: cfg.Args, Keep: cfg.Keep,
 		Env:           append(os.Environ(), "NETJAIL=1", "NETJAIL_APP="+cfg.App),
-		SuccessorArgs: []string{SuccessorName}, Handover: heir.theirs, Compat: cfg.Compat,
+		SuccessorArgs: []string{SuccessorName}, Handover: heir.theirs, Compat: cfg.Compat, Landlock: s.guard.Domain,
 	})
 	if err != nil {
 		return ExitFailure, err
@@ -117,6 +122,20 @@ func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
 		go s.timeout(ctx)
 	}
 	return s.follow(heir)
+}
+
+// chooseGuard chooses what is wanted. The zero Config wants the best there is.
+func chooseGuard(cfg Config) (guard.Guard, error) {
+	want, err := guard.Parse(string(cfg.Guard))
+	if err != nil {
+		return guard.Guard{}, err
+	}
+	g, err := guard.Choose(want, cfg.Leave, guard.Here())
+	var missing *guard.Missing
+	if errors.As(err, &missing) {
+		err = &Error{Code: ExitFailure, Text: missing.Error(), Hint: missing.Get}
+	}
+	return g, err
 }
 
 // newID returns a jail's id, which nobody can guess. It asks the kernel itself:

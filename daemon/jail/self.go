@@ -128,7 +128,7 @@ func (t *teller) led(c *net.TCPConn) bool {
 
 // tellSelf is what is told. Rules of other apps are not in a supervisor.
 func (p *policy) tellSelf() api.Self {
-	out := api.Self{App: p.cfg.App, Guard: guard(), Mode: p.cfg.mode(), Rules: []api.Rule{}}
+	out := api.Self{App: p.cfg.App, Guard: string(p.link.s.guard.Kind), Mode: p.cfg.mode(), Rules: []api.Rule{}}
 	f := p.inForce.Load()
 	if f == nil {
 		return out

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netjail/netjail/daemon/guard"
 	"github.com/netjail/netjail/daemon/names"
 	"github.com/netjail/netjail/interpose"
 )
@@ -28,8 +29,9 @@ type heir struct {
 // inheritance is what a successor is told. It reads it in two parts: the
 // calls follow when it is ready to answer them.
 type inheritance struct {
-	Config Config `json:"config"`
-	ID     string `json:"id"`
+	Config Config      `json:"config"`
+	ID     string      `json:"id"`
+	Guard  guard.Guard `json:"guard"` // it stays: a domain is inherited, in the kernel too
 }
 
 // legacy is the second part.
@@ -67,7 +69,7 @@ func (s *supervisor) handOver(h *heir) {
 		err = h.limit(handOverTimeout)
 	}
 	if err == nil {
-		err = json.NewEncoder(h.ours).Encode(inheritance{s.cfg, s.id})
+		err = json.NewEncoder(h.ours).Encode(inheritance{s.cfg, s.id, s.guard})
 	}
 	if err == nil {
 		var ready bool
@@ -104,6 +106,7 @@ func Succeed() error {
 	if err != nil {
 		return err
 	}
+	s.guard = in.Guard
 	close(s.starting)
 	close(s.running)
 	if err := s.link.connect(ctx); err != nil {

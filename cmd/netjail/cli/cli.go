@@ -59,6 +59,8 @@ Flags of a run:
       --timeout TIME   end the program after TIME (10s, 5m), exit 124
       --keep-fd N      let the program inherit descriptor N
       --32bit          let 32-bit programs run, too
+      --guard KIND     auto, strict, landlock, nft or netns: the second wall
+      --no-scope WHAT  a wall without WHAT: signal, or abstract (sockets)
 
 DEST is [proto://]host[:ports]: example.org:443, 10.0.0.0/8, udp://192.0.2.1:53,
 @localhost, @lan, @internet, @any, listen://127.0.0.1:8080, unix:/path.

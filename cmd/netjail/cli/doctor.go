@@ -58,9 +58,9 @@ func (a *app) showDiagnosis(report *doctor.Report) {
 func summary(r *doctor.Report) string {
 	switch r.Verdict {
 	case doctor.Works:
-		return fmt.Sprintf("netjail works here; behind the filter of a jail: %s", r.Guard)
+		return fmt.Sprintf("netjail works here; behind the filter of a jail: %s", r.Behind)
 	case doctor.Less:
-		return fmt.Sprintf("netjail works here, without what is lost above; behind the filter of a jail: %s", r.Guard)
+		return fmt.Sprintf("netjail works here, without what is lost above; behind the filter of a jail: %s", r.Behind)
 	}
 	return "netjail cannot run a program here, or could not try: see what fails"
 }

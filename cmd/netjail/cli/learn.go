@@ -75,7 +75,7 @@ func (a *app) learn(c *cobra.Command, f *learnFlags, args []string) error {
 		r.By = "flag"
 		cfg.Rules = append(cfg.Rules, api.FromRule(&r))
 	}
-	if err := a.start(c, cfg); err != nil {
+	if err := a.start(c, &f.runFlags, cfg); err != nil {
 		return err
 	}
 	if err := a.propose(&cfg, out); err != nil {

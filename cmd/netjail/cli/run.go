@@ -28,6 +28,8 @@ type runFlags struct {
 	timeout     string
 	keep        []int
 	compat      bool
+	guard       string
+	leave       []string
 }
 
 // runCommand is the command that netjail is when it is given no other.
@@ -66,6 +68,8 @@ func (f *runFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.timeout, "timeout", "", "end the program after `TIME` (10s, 5m), exit 124")
 	flags.IntSliceVar(&f.keep, "keep-fd", nil, "let the program inherit descriptor `N`")
 	flags.BoolVar(&f.compat, "32bit", false, "let 32-bit programs run, too")
+	flags.StringVar(&f.guard, "guard", "", "what stands behind the filter: `KIND` strict, landlock, or auto")
+	flags.StringSliceVar(&f.leave, "no-scope", nil, "what Landlock leaves alone: `WHAT` signal, abstract")
 }
 
 func (a *app) explicitRun() *cobra.Command {
@@ -84,7 +88,7 @@ func (a *app) run(c *cobra.Command, f *runFlags, args []string) error {
 	if jail.Nested() {
 		return a.runNested(f, &cfg)
 	}
-	return a.start(c, cfg)
+	return a.start(c, f, cfg)
 }
 
 // prepare finds out what is to be run, and by which rules.
@@ -109,7 +113,10 @@ func (a *app) prepare(c *cobra.Command, f *runFlags, args []string) (jail.Config
 }
 
 // start runs what is prepared.
-func (a *app) start(c *cobra.Command, cfg jail.Config) (err error) {
+func (a *app) start(c *cobra.Command, f *runFlags, cfg jail.Config) (err error) {
+	if err := a.addGuard(f, &cfg); err != nil {
+		return failed{err, jail.ExitFailure}
+	}
 	if cfg.Runtime, err = api.RuntimeDir(); err != nil {
 		return failed{err, jail.ExitFailure}
 	}
@@ -202,7 +209,7 @@ func parseTimeout(s string) (time.Duration, error) {
 // ask for cannot be had there.
 func (a *app) runNested(f *runFlags, cfg *jail.Config) error {
 	outer := os.Getenv("NETJAIL_APP")
-	if len(cfg.Rules) > 0 || f.as != "" || f.noPrompt || f.monitor || f.timeout != "" {
+	if len(cfg.Rules) > 0 || f.as != "" || f.noPrompt || f.monitor || f.timeout != "" || f.guard != "" || len(f.leave) > 0 {
 		return failed{hint(errors.New("already in a jail, whose rules hold here: flags have no effect"),
 			"give them to the outer netjail"), jail.ExitFailure}
 	}

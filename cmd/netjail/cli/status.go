@@ -2,12 +2,14 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/guard"
 	"github.com/netjail/netjail/notifier"
 )
 
@@ -68,9 +70,23 @@ func (a *app) showStatus(st *api.Status) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", j.App, j.Guard, j.Mode, j.Supervisor, age(j.Started), oneLine(j.Command))
 	}
 	_ = w.Flush()
+	for _, line := range guardLines(st.Jails) {
+		fmt.Fprintln(a.out, line)
+	}
 	for _, q := range st.Questions {
 		fmt.Fprintf(a.out, "asked: %s\n", q.Headline())
 	}
+}
+
+// guardLines say of each guard in the list what it covers, once.
+func guardLines(jails []api.Jail) (lines []string) {
+	for _, j := range jails {
+		line := "guard " + guard.Guard{Kind: guard.Kind(j.Guard), Covers: j.Covers}.String()
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 func age(t time.Time) string { return time.Since(t).Truncate(time.Second).String() }

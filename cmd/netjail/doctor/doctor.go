@@ -21,7 +21,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/netjail/netjail/daemon/jail"
+	"github.com/netjail/netjail/daemon/guard"
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/notifier"
 )
@@ -72,6 +72,8 @@ type Report struct {
 	Probes  []Result `json:"probes"`
 	Verdict string   `json:"verdict"` // works, less or cannot
 	Guard   string   `json:"guard"`   // of a jail, as netjail status names it
+	Covers  []string `json:"covers"`  // what that guard refuses whatever filter and supervisor do
+	Behind  string   `json:"-"`       // both, for people
 }
 
 // The verdicts of a report.
@@ -155,7 +157,10 @@ var probes = []probe{
 func Examine(ctx context.Context, s System) Report {
 	v := &visit{System: s, inside: interpose.Inside()}
 	v.jail = sync.OnceValue(func() jailTrial { return runTrial(ctx, v.inside) })
-	r := Report{Probes: make([]Result, len(probes)), Guard: jail.Guard()}
+	r := Report{Probes: make([]Result, len(probes)), Covers: []string{}}
+	if g, err := guard.Choose(guard.Auto, guard.Leave{}, guard.Here()); err == nil {
+		r.Guard, r.Covers, r.Behind = string(g.Kind), append(r.Covers, g.Covers...), g.String()
+	}
 	var wg sync.WaitGroup
 	for i := range probes {
 		wg.Go(func() { r.Probes[i] = probes[i].run(ctx, v) })
