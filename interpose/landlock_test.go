@@ -306,3 +306,29 @@ attempt(sys.argv[1] + "-own")
 		})
 	}
 }
+
+// TestThreadSignals: threads of a program in a domain signal each other, also for
+// setuid(2), which the C library has every thread do.
+func TestThreadSignals(t *testing.T) {
+	const program = `
+import os, signal, threading, time
+got = threading.Event()
+signal.signal(signal.SIGUSR1, lambda *_: got.set())
+main = threading.get_ident()
+stop = threading.Event()
+others = [threading.Thread(target=stop.wait) for _ in range(8)]
+for o in others:
+    o.start()
+threading.Thread(target=lambda: signal.pthread_kill(main, signal.SIGUSR1)).start()
+while not got.is_set():
+    time.sleep(0.01)
+print("signalled")
+os.setresuid(65534, 65534, 65534) if os.getuid() == 0 else os.setresuid(os.getuid(), os.getuid(), os.getuid())
+uids = {open(f"/proc/self/task/{t}/status").read().split("Uid:")[1].split()[1] for t in os.listdir("/proc/self/task")}
+print("same" if uids == {str(os.getuid())} else uids)
+stop.set()
+`
+	if out, ws := run(t, allowAll, python, "-c", program); out != "signalled\nsame\n" || ws.ExitStatus() != 0 {
+		t.Errorf("printed %q, status %v; want that a thread was signalled, and that all have the same uid", out, ws)
+	}
+}

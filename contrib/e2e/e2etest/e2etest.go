@@ -160,6 +160,23 @@ func WaitFor(t testing.TB, what string, happened func() bool) {
 	}
 }
 
+// Guards returns the guards that jails are tried under here: those that can be
+// had. Where everything is required, all can.
+func (h *Home) Guards() (list []string) {
+	h.t.Helper()
+	for _, g := range []string{"strict", "landlock"} {
+		switch r := h.Run("--guard", g, "--no-prompt", "--", "true"); {
+		case r.Code == 0:
+			list = append(list, g)
+		case Required():
+			h.t.Fatalf("there is no guard %s here: %s", g, r.Stderr)
+		default:
+			h.t.Logf("without the guard %s: %s", g, r.Stderr)
+		}
+	}
+	return list
+}
+
 // Result is what a command printed and returned.
 type Result struct {
 	Stdout, Stderr string

@@ -54,7 +54,7 @@ func (r *result) got() int {
 	return r.denied.all + r.denied.forbidden + r.allowed.forbidden + len(r.leaks)
 }
 
-func try(t *testing.T, r *row, h *e2etest.Home, jailed bool) *result {
+func try(t *testing.T, r *row, h *e2etest.Home, jailed bool, flags ...string) *result {
 	t.Helper()
 	on := hosts
 	if r.wide {
@@ -68,6 +68,7 @@ func try(t *testing.T, r *row, h *e2etest.Home, jailed bool) *result {
 	if r.prepare != nil {
 		r.prepare(x)
 	}
+	x.flags = append(x.flags, flags...)
 	x.run()
 	for _, end := range x.ends {
 		end()

@@ -113,7 +113,11 @@ func TestBrowsers(t *testing.T) {
 			b := &browser{h: h, page: p, args: tt.args, app: tt.program}
 			t.Run("without netjail", func(t *testing.T) { b.draw(t, nil) })
 			t.Run("denied", b.denied)
-			t.Run("allowed", func(t *testing.T) { b.draw(t, []string{"--no-prompt", "--allow", p.Addr()}) })
+			for _, guard := range h.Guards() {
+				t.Run("allowed, "+guard, func(t *testing.T) {
+					b.draw(t, []string{"--no-prompt", "--guard", guard, "--allow", p.Addr()})
+				})
+			}
 		})
 	}
 }
