@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/guard"
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/rules"
 )
@@ -32,6 +33,7 @@ func selfPolicy(t *testing.T) *policy {
 	if err := s.policy.take(api.Snapshot{Rules: api.FromRules(list)}); err != nil {
 		t.Fatal(err)
 	}
+	s.guard.Kind = guard.Strict
 	return s.policy
 }
 

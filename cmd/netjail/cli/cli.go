@@ -42,9 +42,7 @@ Usage:
   netjail explain|test APP DEST          what the rules say of a call, and why
   netjail pending                        what was asked and not answered yet
   netjail answer ID allow|deny WORD...   answer it
-  netjail log                            what was decided
-  netjail status                         what runs, what is asked
-  netjail top                            watch it, and answer, on a screen
+  netjail log|status|top                 what was decided, what runs, both live
   netjail doctor                         what works here, what is missing
 
 Flags of a run:

@@ -68,8 +68,8 @@ func (f *runFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.timeout, "timeout", "", "end the program after `TIME` (10s, 5m), exit 124")
 	flags.IntSliceVar(&f.keep, "keep-fd", nil, "let the program inherit descriptor `N`")
 	flags.BoolVar(&f.compat, "32bit", false, "let 32-bit programs run, too")
-	flags.StringVar(&f.guard, "guard", "", "what stands behind the filter: `KIND` strict, landlock, or auto")
-	flags.StringSliceVar(&f.leave, "no-scope", nil, "what Landlock leaves alone: `WHAT` signal, abstract")
+	flags.StringVar(&f.guard, "guard", "", "`KIND` behind the filter: strict, landlock, auto")
+	flags.StringSliceVar(&f.leave, "no-scope", nil, "leave `WHAT` out of Landlock: signal, abstract")
 }
 
 func (a *app) explicitRun() *cobra.Command {
