@@ -126,8 +126,7 @@ func (k *call) open(fd int) (r result, ok bool) {
 	if errno != 0 || flags&unix.O_PATH != 0 {
 		return k.ifValid(unix.EBADF), false
 	}
-	k.socket.nonblock = flags&unix.O_NONBLOCK != 0
-	k.socket.flags = flags
+	k.socket.flags, k.socket.nonblock = flags, flags&unix.O_NONBLOCK != 0
 	return result{}, true
 }
 
@@ -214,12 +213,14 @@ func (k *call) decide(c *Call, act func() result) result {
 	if !k.valid() {
 		return gone
 	}
-	c.TID = k.tid()
+	c.TID, c.Done = k.tid(), func() {}
+	defer func() { c.Done() }()
 	switch k.s.policy.Check(c) {
 	case Allow:
 		return perform(act)
 	case Wait:
 		return result{later: func(ctx context.Context) result {
+			defer func() { c.Done() }()
 			v := k.s.policy.Decide(ctx, c)
 			if r, over := k.over(ctx); over {
 				return r
@@ -229,9 +230,8 @@ func (k *call) decide(c *Call, act func() result) result {
 			}
 			return act()
 		}}
-	default:
-		return fail(unix.EACCES)
 	}
+	return fail(unix.EACCES)
 }
 
 // perform does what was allowed. A test makes it let the kernel do it, to see

@@ -1,6 +1,7 @@
 package interpose
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -63,10 +64,8 @@ func (k *call) connectTo(addr []byte) result {
 		return done(sys.Connect(s.fd, addr))
 	}
 	errno := k.nonblocking(func() unix.Errno { return sys.Connect(s.fd, addr) })
-	switch {
-	case errno == unix.EINPROGRESS, errno == unix.EALREADY:
-	case errno == unix.EAGAIN && s.domain == unix.AF_UNIX: // the listener's backlog is full
-	default:
+	full := errno == unix.EAGAIN && s.domain == unix.AF_UNIX // the listener's backlog
+	if errno != unix.EINPROGRESS && errno != unix.EALREADY && !full {
 		return done(errno)
 	}
 	return result{later: func(ctx context.Context) result { return k.awaitConnect(ctx, addr, errno) }}
@@ -77,9 +76,8 @@ func (k *call) connectTo(addr []byte) result {
 // itself. SO_SNDTIMEO bounds the wait, see socket(7); the errno is then the
 // first attempt's.
 func (k *call) awaitConnect(ctx context.Context, addr []byte, errno unix.Errno) result {
-	s := &k.socket
 	return k.retry(ctx, errno, func() (result, bool) {
-		again := k.nonblocking(func() unix.Errno { return sys.Connect(s.fd, addr) })
+		again := k.nonblocking(func() unix.Errno { return k.collect(addr) })
 		return done(again), again != unix.EALREADY && again != unix.EINPROGRESS && again != unix.EAGAIN
 	})
 }
@@ -103,6 +101,22 @@ func (k *call) retry(ctx context.Context, late unix.Errno, try func() (r result,
 	}
 }
 
+// collect collects the outcome of an attempt to connect. On a socket that was
+// shut down meanwhile the same call would begin another attempt, which nobody
+// has decided about. One that has failed is disconnected in place of that, as
+// the call itself does then (__inet_stream_connect, net/ipv4/af_inet.c).
+func (k *call) collect(addr []byte) unix.Errno {
+	switch info, err := unix.GetsockoptTCPInfo(k.socket.fd, unix.IPPROTO_TCP, unix.TCP_INFO); {
+	case err == nil && info.State == unix.BPF_TCP_SYN_SENT:
+		return unix.EALREADY
+	case err == nil && info.State == unix.BPF_TCP_CLOSE:
+		errno, _ := sys.GetsockoptInt(k.socket.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		sys.Connect(k.socket.fd, make([]byte, 16)) // AF_UNSPEC
+		return unix.Errno(cmp.Or(errno, int(unix.ECONNABORTED)))
+	}
+	return sys.Connect(k.socket.fd, addr)
+}
+
 // interrupted is over for a call that waits for the socket: where that has a
 // timeout no signal handler makes it again (sock_intr_errno, include/net/sock.h).
 func (k *call) interrupted(ctx context.Context) (result, bool) {
@@ -115,15 +129,9 @@ func (k *call) interrupted(ctx context.Context) (result, bool) {
 
 // way is the direction of a call: the option that limits its wait, and the
 // event that it waits for.
-type way struct {
-	option int
-	event  uint32
-}
+type way struct{ option, event int }
 
-var (
-	outward = way{unix.SO_SNDTIMEO, unix.EPOLLOUT}
-	inward  = way{unix.SO_RCVTIMEO, unix.EPOLLIN}
-)
+var outward, inward = way{unix.SO_SNDTIMEO, unix.EPOLLOUT}, way{unix.SO_RCVTIMEO, unix.EPOLLIN}
 
 // limit bounds ctx by the socket's timeout.
 func (k *call) limit(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -154,7 +162,7 @@ func (k *call) blocking(flags int) bool {
 // ready waits until the socket may have become ready, or ctx ends.
 func (k *call) ready(ctx context.Context) error {
 	if k.socket.domain != unix.AF_UNIX {
-		return k.s.poller.ready(ctx, k.socket.fd, k.way.event)
+		return k.s.poller.ready(ctx, k.socket.fd, uint32(k.way.event))
 	}
 	select {
 	case <-time.After(retryUnix):

@@ -73,6 +73,11 @@ type Call struct {
 	// way. Of a Send only Decide may set it.
 	Lead *Lead
 
+	// Done is called once after Check, and once more after Decide: when the call
+	// has been performed as far as it can be without waiting, or will not be.
+	// Either may set it, to know when nothing new can come of what it has said.
+	Done func()
+
 	datagram *datagram // of a Send
 }
 
