@@ -48,7 +48,7 @@ var states = map[uint8]string{
 func (d *socket) flow(k kind, s *sight, program string) Flow {
 	return Flow{
 		Network: k.network, Local: d.local, Remote: d.remote, State: states[d.state], Inode: d.inode, Cookie: d.cookie,
-		PID: s.owner.pid, Program: program, Sent: d.sent, Received: d.received, Known: d.known, Since: s.since,
+		PID: s.owner.pid, Program: program, Sent: d.sent, Received: d.received, Known: d.known, Since: s.since, owner: s.owner,
 	}
 }
 

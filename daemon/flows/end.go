@@ -3,7 +3,6 @@ package flows
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,26 +16,19 @@ const pidfdThread = unix.O_EXCL
 // End ends a flow: its process reads the end of the stream, and cannot write any
 // more. What it has written already still leaves. A socket that listens stops,
 // and one of UDP neither sends nor receives any more, connected or not. The
-// process keeps the descriptor.
+// process keeps the descriptor. One that is being connected is disconnected.
 //
 // It is an ErrGone when the process has the socket no more.
 func End(f Flow) error {
-	o, err := find(f)
-	if err != nil {
-		return fmt.Errorf("end the connection to %s: %w", f.Remote, err)
-	}
-	fd, err := duplicate(o)
+	fd, err := f.open()
 	if err != nil {
 		return fmt.Errorf("end the connection to %s: %w", f.Remote, err)
 	}
 	defer unix.Close(fd)
-	if err := f.same(fd); err != nil {
-		return fmt.Errorf("end the connection to %s: %w", f.Remote, err)
-	}
 	if f.Network == "udp" {
 		err = endUDP(fd)
-	} else {
-		err = endTCP(fd, f.State == StateSynSent)
+	} else if err = unix.Shutdown(fd, unix.SHUT_RDWR); err == unix.ENOTCONN {
+		err = ErrGone
 	}
 	if err != nil {
 		return fmt.Errorf("end the connection to %s: %w", f.Remote, err)
@@ -44,28 +36,29 @@ func End(f Flow) error {
 	return nil
 }
 
-// errAgain is an attempt to connect that somebody else makes anew.
-var errAgain = errors.New("it is being connected again")
+// open returns a descriptor of ours for a flow's socket. It is looked for where
+// the listing found it, and else among all that its process has.
+func (f *Flow) open() (int, error) {
+	if fd, err := f.duplicate(f.owner); err == nil {
+		return fd, nil
+	}
+	o, err := find(*f)
+	if err != nil {
+		return -1, err
+	}
+	return f.duplicate(o)
+}
 
-// endTCP shuts a socket down. One that is being connected is disconnected by
-// that. Who collects the outcome by a second connect(2), as a supervisor does
-// for a program that waits in the first, begins another attempt.
-func endTCP(fd int, connecting bool) error {
-	const tries, every = 5, 10 * time.Millisecond
-	err := unix.Shutdown(fd, unix.SHUT_RDWR)
-	if err == unix.ENOTCONN {
-		err = ErrGone
+func (f *Flow) duplicate(o owner) (int, error) {
+	fd, err := duplicate(o)
+	if err != nil {
+		return -1, err
 	}
-	if err != nil || !connecting {
-		return err
+	if err := f.same(fd); err != nil {
+		unix.Close(fd)
+		return -1, err
 	}
-	for range tries {
-		time.Sleep(every)
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.State == stateSynSent {
-			return errAgain
-		}
-	}
-	return nil
+	return fd, nil
 }
 
 // endUDP shuts a socket down and has it receive nothing: to shut it down only

@@ -158,8 +158,8 @@ func TestEndListener(t *testing.T) {
 	}
 }
 
-// TestEndConnecting ends attempts to connect, at which the listener's full queue
-// keeps them: one that is waited for, and one that is made again.
+// TestEndConnecting ends an attempt to connect, at which the listener's full
+// queue keeps it.
 func TestEndConnecting(t *testing.T) {
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
@@ -188,41 +188,41 @@ func TestEndConnecting(t *testing.T) {
 	if err := unix.Connect(socket(), to); err != nil { // fills the queue
 		t.Fatal(err)
 	}
-	for _, again := range []bool{false, true} {
-		t.Run(fmt.Sprintf("again %v", again), func(t *testing.T) {
-			fd := socket()
-			var st unix.Stat_t
-			if err := unix.Fstat(fd, &st); err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() {
-				err := unix.Connect(fd, to)
-				if again && err != nil {
-					err = unix.Connect(fd, to)
-				}
-				done <- err
-			}()
-			var f Flow
-			for end := time.Now().Add(time.Minute); f.State != StateSynSent; time.Sleep(time.Millisecond) {
-				if f = own(t, new(Lister), epoch)[st.Ino]; time.Now().After(end) {
-					t.Fatalf("got %+v, want one that is being connected", f)
-				}
-			}
-			err := End(f)
-			if again != errors.Is(err, errAgain) || !again && err != nil {
-				t.Errorf("got %v", err)
-			}
-			if again {
-				err = End(f) // there is no third attempt
-			}
-			if err != nil {
-				t.Error(err)
-			}
-			if err := <-done; err == nil {
-				t.Error("it was connected")
-			}
-		})
+	fd := socket()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- unix.Connect(fd, to) }()
+	var f Flow
+	for end := time.Now().Add(time.Minute); f.State != StateSynSent; time.Sleep(time.Millisecond) {
+		if f = own(t, new(Lister), epoch)[st.Ino]; time.Now().After(end) {
+			t.Fatalf("got %+v, want one that is being connected", f)
+		}
+	}
+	if err := End(f); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != unix.ECONNRESET {
+		t.Errorf("connect: got %v, want ECONNRESET", err)
+	}
+}
+
+// TestEndMoved ends a flow whose descriptor has another number by now.
+func TestEndMoved(t *testing.T) {
+	_, c, s := pair(t, "tcp4", "127.0.0.1:0")
+	f := flowOf(t, c)
+	other := udp(t, "127.0.0.1:9")
+	f.owner.fd = flowOf(t, other).owner.fd
+	if err := End(f); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the peer gets %v, want the end", err)
+	}
+	if _, err := other.Write([]byte("x")); err != nil {
+		t.Errorf("what has the number now: %v", err)
 	}
 }
 
@@ -236,7 +236,7 @@ func TestEndGone(t *testing.T) {
 	}{
 		{"another socket with its number", func(f *Flow) { f.Cookie++ }},
 		{"no such socket", func(f *Flow) { f.Inode = 1 }},
-		{"no such process", func(f *Flow) { f.PID = 1 << 30 }},
+		{"no such process", func(f *Flow) { f.PID, f.owner = 1<<30, owner{} }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -43,6 +43,8 @@ type Flow struct {
 	Known          bool
 
 	Since time.Time // when the Lister saw it first
+
+	owner owner // as it was found
 }
 
 // States, as ss(8) has them, but unabridged.

@@ -167,7 +167,7 @@ func TestList(t *testing.T) {
 			got.Sent, got.Received = 0, 0
 			want := Flow{
 				Network: tt.network, Local: tt.local, Remote: tt.remote, State: tt.state, Inode: ino, Cookie: cookie,
-				PID: os.Getpid(), Program: filepath.Base(exe), Known: tt.network == "tcp", Since: epoch,
+				PID: os.Getpid(), Program: filepath.Base(exe), Known: tt.network == "tcp", Since: epoch, owner: got.owner,
 			}
 			if got != want {
 				t.Errorf("got %+v\nwant %+v", got, want)
