@@ -56,6 +56,20 @@ func (d *dns) of(a netip.Addr) (list []string, own int) {
 	return list, own
 }
 
+// ever returns the names by which a connection to an address may have been
+// decided about, as of does: those that have ceased to count are among them as
+// long as a connection uses the address.
+func (d *dns) ever(a netip.Addr) (list []string, own int) {
+	list = slices.Clone(d.hosts(a))
+	own = len(list)
+	for _, n := range d.known.Known(a, time.Now()) {
+		if !n.Alias && !slices.Contains(list, n.Name) {
+			list = append(list, n.Name)
+		}
+	}
+	return list, own
+}
+
 // aliases returns the names that lead to an address and that nobody asked for.
 func (d *dns) aliases(a netip.Addr) (list []string) {
 	for _, n := range d.known.Known(a, time.Now()) {

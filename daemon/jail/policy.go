@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,7 +17,6 @@ import (
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/notifier"
 	"github.com/netjail/netjail/rules"
-	"github.com/netjail/netjail/rules/blocklist"
 )
 
 // policy decides about calls by rules, and asks about what they leave open.
@@ -30,7 +27,8 @@ type policy struct {
 	link *link
 	say  func(string)
 
-	inForce atomic.Pointer[force]
+	inForce  atomic.Pointer[force]
+	replaced func(*force) // is told of what is in force no more
 
 	dns     dns
 	self    ruling.Self
@@ -41,16 +39,6 @@ type policy struct {
 	let     reports // of what is allowed for want of a rule
 	noted   sync.Once
 	deeds   deeds
-}
-
-// force is what decides, replaced as a whole.
-type force struct {
-	ruling.Force
-	exe   bool // some rule speaks of an executable
-	rules []rules.Rule
-
-	denied []string // paths of sockets
-	path   string   // of the blocklists
 }
 
 var _ interpose.Policy = (*policy)(nil)
@@ -74,32 +62,6 @@ func newPolicy(cfg *Config, jail string, say func(string)) (*policy, error) {
 	return p, nil
 }
 
-// take puts the daemon's rules and the run's own in force.
-func (p *policy) take(snap api.Snapshot) error {
-	list, err := api.ToRules(snap.Rules)
-	if err != nil {
-		return err
-	}
-	all := append(slices.Clone(p.own), list...)
-	f := &force{Force: ruling.Force{Set: rules.NewSet(all)}, rules: list, denied: ruling.DeniedSockets(all), path: snap.Blocklist}
-	if old := p.inForce.Load(); old != nil && old.path == f.path {
-		f.List = old.List
-	} else if f.path != "" {
-		if f.List, err = blocklist.Open(f.path); err != nil {
-			return fmt.Errorf("blocklist: %w", err)
-		}
-	}
-	for i := range all {
-		f.exe = f.exe || all[i].Exe != ""
-	}
-	p.inForce.Store(f)
-	p.look(f)
-	return nil
-}
-
-// look notes which sockets a jail has no business with, as they are now.
-func (p *policy) look(f *force) { p.sockets.Look(f.denied, p.socket) }
-
 // untilExit returns the rules that end with this jail, for a daemon that has
 // not heard of them.
 func (p *policy) untilExit() []api.Rule {
@@ -118,7 +80,7 @@ func (p *policy) untilExit() []api.Rule {
 
 // Check answers what rules speak of.
 func (p *policy) Check(c *interpose.Call) interpose.Verdict {
-	f := p.inForce.Load()
+	f := p.use(c)
 	if f == nil {
 		return interpose.Deny
 	}
@@ -244,7 +206,7 @@ func zoned(a netip.AddrPort) netip.AddrPort {
 
 // Decide asks about what no rule speaks of, and tells of what is refused.
 func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdict {
-	f := p.inForce.Load()
+	f := p.use(c)
 	if f == nil {
 		return interpose.Deny
 	}
@@ -267,7 +229,12 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 		}
 	}
 	if v == interpose.Wait {
+		c.Done() // that may take its time
 		v, g = p.ask(ctx, f, c, &r)
+		f = p.use(c)
+		if again, why := p.decide(f, c, &r); again == interpose.Deny && v == interpose.Allow {
+			v, g = again, why // by a rule that came meanwhile
+		}
 	}
 	if ctx.Err() == nil {
 		p.note(c, &r, v, g)

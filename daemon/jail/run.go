@@ -35,6 +35,7 @@ type supervisor struct {
 	link   *link
 
 	traffic traffic
+	revoker revoker
 
 	process *interpose.Process // the program itself
 	serving *interpose.Supervisor
@@ -46,8 +47,10 @@ type supervisor struct {
 	// when it goes on after its last stop.
 	continued, stoppedAt atomic.Int64
 
+	out    sync.Mutex // held while a line is written, which may take its time
+	stderr io.Writer  // nil when nobody reads it any more
+
 	mu       sync.Mutex
-	stderr   io.Writer // nil when nobody reads it any more
 	timedOut bool
 	stopping bool // somebody has asked for the end of everything in the jail
 	ended    bool // the program has, and its process id may be another's
@@ -65,6 +68,7 @@ func newSupervisor(cfg Config, id string, stderr io.Writer) (*supervisor, error)
 	s.link = newLink(s)
 	s.policy.link = s.link
 	s.traffic.init(s)
+	s.revoker.init(s)
 	return s, nil
 }
 
@@ -291,8 +295,8 @@ func asFailure(err error) error {
 
 // line prints a line for whoever started the jail.
 func (s *supervisor) line(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.out.Lock()
+	defer s.out.Unlock()
 	if s.stderr != nil {
 		fmt.Fprintln(s.stderr, text)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netjail/netjail/daemon/api"
 	"github.com/netjail/netjail/daemon/guard"
 	"github.com/netjail/netjail/daemon/names"
 	"github.com/netjail/netjail/interpose"
@@ -38,6 +39,7 @@ type inheritance struct {
 type legacy struct {
 	Calls []interpose.Pending `json:"calls"`
 	Names []names.Lease       `json:"names"`
+	Past  []api.Snapshot      `json:"past"` // what calls were decided by
 }
 
 func newHeir() (*heir, error) {
@@ -77,7 +79,7 @@ func (s *supervisor) handOver(h *heir) {
 	}
 	if err == nil {
 		calls := s.serving.HandOver()
-		err = json.NewEncoder(h.ours).Encode(legacy{calls, s.policy.dns.known.Leases(time.Now())})
+		err = json.NewEncoder(h.ours).Encode(legacy{calls, s.policy.dns.known.Leases(time.Now()), s.revoker.snapshots()})
 	}
 	if err != nil {
 		s.line(fmt.Sprintf("netjail: error: what %s left behind has no network any more: %v", s.cfg.App, err))
@@ -126,6 +128,7 @@ func Succeed() error {
 		return fmt.Errorf("read the calls: %w", err)
 	}
 	s.policy.dns.known.Take(left.Names, time.Now())
+	s.revoker.resume(left.Past)
 	go reap()
 	serving := s.newServing(listener)
 	serving.Adopt(left.Calls)
