@@ -40,6 +40,6 @@ func OutOfReach() []Open {
 		{"D12", "~/.bashrc, autostart, cron, git hooks", "it runs later, and outside of the jail"},
 		{"D14/exe", "running or tracing a program that an --exe rule allows", "what runs in a jail is one, whoever started it"},
 		{"E13/rights", "rights that a program in the jail gave up by setuid or Landlock", "its calls are made with the supervisor's"},
-		{"E18", "a connection that is open when its rule is removed", "rules are asked when something is opened"},
+		{"E18/hidden", "a connection that is in a message on its way when its rule is removed", "no process has it: it is not found"},
 	}
 }

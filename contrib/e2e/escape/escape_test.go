@@ -132,6 +132,8 @@ var rows = []row{
 	{name: "E15", tried: "socket: 48 families, 16 types, 16 protocols, garbage"},
 	{name: "E16", tried: "sendmsg on every descriptor number, with descriptors", legal: true},
 	{name: "E17", tried: "before main, and right after exec", guarded: true, legal: true, prepare: early},
+	{name: "E18", tried: "a connection whose rule is removed: its descriptors, a child's, connect again", legal: true, prepare: allowForNow},
+	{name: "E18/hidden", prepare: allowForNow},
 	{name: "E19", tried: "interrupted, stopped and continued calls", legal: true},
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -185,6 +186,36 @@ func withDaemon(x *trial) {
 func allowDaemon(x *trial) {
 	withDaemon(x)
 	x.flags = []string{"--allow", "unix:" + filepath.Join(x.home.Runtime(), "netjail", "daemon.sock")}
+}
+
+// allowForNow has a rule for the denied receiver, which the helper has removed.
+func allowForNow(x *trial) {
+	if !x.jailed {
+		return
+	}
+	if r := x.home.Run("rules", "add", "escape", "allow", "tcp://"+x.denied.addr(hosts[0])); r.Code != 0 {
+		x.t.Fatalf("%+v", r)
+	}
+}
+
+// revoke removes that rule, at which the connection ends that was held. It is
+// not counted: what comes afterwards is.
+func (x *trial) revoke() {
+	if !x.jailed {
+		return
+	}
+	if r := x.home.Run("rules", "remove", "escape", "tcp://"+x.denied.addr(hosts[0])); r.Code != 0 {
+		x.t.Errorf("%+v", r)
+	}
+	if open(x.row.name) != nil {
+		return
+	}
+	start := time.Now()
+	e2etest.WaitFor(x.t, "the connection ends", func() bool { return x.denied.arrived() > 0 })
+	if took := time.Since(start); took > perConn/2 {
+		x.t.Errorf("the connection ended after %v, not by its rule", took)
+	}
+	x.denied.forget()
 }
 
 // withPodman serves the socket of an ordinary user's containers.

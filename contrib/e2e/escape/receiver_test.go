@@ -195,6 +195,13 @@ func (r *receiver) mark(t *testing.T, network, host string) {
 	})
 }
 
+// arrived is what has come by now.
+func (r *receiver) arrived() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts.all
+}
+
 // forget counts from nothing.
 func (r *receiver) forget() {
 	r.mu.Lock()

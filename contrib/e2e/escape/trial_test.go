@@ -182,6 +182,8 @@ func (x *trial) serve(what string) {
 				defer c.Close()
 			}
 		}
+	case "revoke":
+		x.revoke()
 	case "kill":
 		if x.jailed {
 			_ = x.cmd.Process.Kill()

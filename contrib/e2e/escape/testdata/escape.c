@@ -97,7 +97,7 @@ static const struct {
 	{ "D1", d1_stdin }, { "D2/in", d2_rights_in }, { "D2/out", d2_rights_out }, { "D3", d3_pidfd }, { "D4", d4_memory }, { "D5", d5_signals }, { "D6", d8_brokers }, { "D8", d8_brokers }, { "D8/renamed", d8_renamed }, { "D9", d8_brokers }, { "D9/linked", d9_linked },
 	{ "D11", d11_tiocsti }, { "D13", d13_setuid }, { "D14", d14_borrow },
 	{ "E1", e1_orphan }, { "E2", e2_nested }, { "E3", e3_filters }, { "E4", e4_listener }, { "E5", e5_tracer }, { "E6", e6_nonsense }, { "E7", e7_wedge }, { "E8", e8_flood }, { "E9", e9_control }, { "E9/renamed", e9_renamed },
-	{ "E10", e10_forged }, { "E11", e11_hop }, { "E12", e12_ids }, { "E13", e13_deputy }, { "E13/rights", e13_rights }, { "E14", e14_credentials }, { "E15", e15_sockets }, { "E16", e16_numbers }, { "E17", e17_early }, { "E19", e19_again }, { "DUMPABLE", f1_dumpable },
+	{ "E10", e10_forged }, { "E11", e11_hop }, { "E12", e12_ids }, { "E13", e13_deputy }, { "E13/rights", e13_rights }, { "E14", e14_credentials }, { "E15", e15_sockets }, { "E16", e16_numbers }, { "E17", e17_early }, { "E18", e18_revoked }, { "E18/hidden", e18_hidden }, { "E19", e19_again }, { "DUMPABLE", f1_dumpable },
 };
 
 /* A row's own trick, or the one of what comes before the slash. */

@@ -67,7 +67,7 @@ trick c1_int80, c2_x32, c3_ring, c4_inherited_ring, c5_ring_thread, c5_siblings,
 trick d1_stdin, d2_rights_in, d2_rights_out, d3_pidfd, d4_memory, d5_signals, d8_brokers, d8_renamed, d9_linked, d11_tiocsti,
 	d13_setuid, d14_borrow;
 trick e1_orphan, e2_nested, e3_filters, e4_listener, e5_tracer, e6_nonsense, e7_wedge, e8_flood, e9_control, e9_renamed,
-	e10_forged, e11_hop, e12_ids, e13_deputy, e13_rights, e14_credentials, e15_sockets, e16_numbers, e17_early, e19_again, f1_dumpable;
+	e10_forged, e11_hop, e12_ids, e13_deputy, e13_rights, e14_credentials, e15_sockets, e16_numbers, e17_early, e18_revoked, e18_hidden, e19_again, f1_dumpable;
 
 void ring_parent(char **argv);
 void ring_keeper(char **argv);

@@ -531,6 +531,60 @@ void e17_early(const struct target *to)
 static void tick(int sig) { (void)sig; }
 
 /* Interrupted, stopped and continued: a call that begins again. */
+/* A connection by which a trick is sent after its rule has gone: by its own
+ * descriptor, by another one, by a child, and by another connect. */
+void e18_revoked(const struct target *to)
+{
+	int s = tcp(AF_INET), go[2];
+	char c;
+	if (connect(s, (struct sockaddr *)SA(to->v4)) != 0 || send(s, "held", 4, MSG_NOSIGNAL) != 4)
+		note("before: %m");
+	int other = dup(s);
+	pid_t pid = -1;
+	if (pipe2(go, O_CLOEXEC) == 0 && (pid = fork()) == 0) {
+		close(go[1]);
+		read(go[0], &c, 1);
+		send(s, "trick", 5, MSG_NOSIGNAL);
+		_exit(0);
+	}
+	if (to == &denied)
+		ask("revoke");
+	close(go[1]);
+	waitpid(pid, NULL, 0);
+	send(s, "trick", 5, MSG_NOSIGNAL);
+	send(other, "trick", 5, MSG_NOSIGNAL);
+	connect(s, (struct sockaddr *)SA(to->v4));
+	send(s, "trick", 5, MSG_NOSIGNAL);
+	close(s);
+	close(other);
+	connect_to(tcp(AF_INET), SA(to->v4));
+}
+
+/* The same with a descriptor that nobody has while the rule goes. */
+void e18_hidden(const struct target *to)
+{
+	char c, control[CMSG_SPACE(sizeof(int))] = {};
+	struct iovec v = { &c, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	int s = tcp(AF_INET), pair[2];
+	if (to == &allowed || connect(s, (struct sockaddr *)SA(to->v4)) != 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+		return;
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof s);
+	memcpy(CMSG_DATA(h), &s, sizeof s);
+	if (sendmsg(pair[0], &m, 0) != 1)
+		note("SCM_RIGHTS: %m");
+	close(s);
+	ask("revoke");
+	sleep(1);
+	if (recvmsg(pair[1], &m, 0) == 1 && CMSG_FIRSTHDR(&m)) {
+		memcpy(&s, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof s);
+		send(s, "trick", 5, MSG_NOSIGNAL);
+	}
+}
+
 void e19_again(const struct target *to)
 {
 	int s = udp(AF_INET), sent = 0;
