@@ -36,6 +36,11 @@ type revoker struct {
 	past []*force // in force before, and not looked back at
 	busy bool     // somebody does
 
+	owed []*bill // calls were under way when it looked
+
+	older   []*force // of whose calls some were not done at the last look back; for who is busy
+	waiting sync.WaitGroup
+
 	looking sync.Mutex
 	said    map[string]bool // lines that are worth saying once
 }
@@ -94,23 +99,41 @@ func (v *revoker) revoke(past []*force) {
 			narrowed = append(narrowed, f)
 		}
 	}
+	v.older = slices.DeleteFunc(append(v.older, past...), func(f *force) bool { return !underWay(f) })
 	if len(narrowed) == 0 {
 		return
 	}
 	b := &bill{past: narrowed, ended: make(map[uint64]bool)}
-	waited := false
 	v.look(b)
-	for _, f := range narrowed {
-		for f.calls.Load() > 0 && !v.s.over() {
-			waited = true
-			time.Sleep(time.Millisecond)
-		}
-	}
-	if waited {
-		v.look(b)
+	if len(v.older) > 0 { // when it looked
+		v.mu.Lock()
+		v.owed = append(v.owed, b)
+		v.mu.Unlock()
+		older := slices.Clone(v.older)
+		v.waiting.Go(func() { v.await(b, older) })
 	}
 	time.AfterFunc(v.later, func() { v.look(b) })
 }
+
+// await looks again when no call that older has decided about is under way.
+func (v *revoker) await(b *bill, older []*force) {
+	for slices.ContainsFunc(older, underWay) {
+		if v.s.over() {
+			return // and owes it: a successor looks
+		}
+		time.Sleep(time.Millisecond)
+	}
+	v.look(b)
+	over := v.s.over()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !over {
+		v.owed = slices.DeleteFunc(v.owed, func(o *bill) bool { return o == b })
+	}
+}
+
+// underWay says whether calls that f has decided about are not done.
+func underWay(f *force) bool { return f.calls.Load() > 0 }
 
 // bill is what past rules still owe: to end what they let through.
 type bill struct {
@@ -235,7 +258,11 @@ func (j *judge) client(f *flows.Flow, listeners []flows.Flow) (loss, bool) {
 func (v *revoker) snapshots() (list []api.Snapshot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, f := range append(slices.Clone(v.past), v.s.policy.inForce.Load()) {
+	var all []*force
+	for _, b := range v.owed {
+		all = append(all, b.past...)
+	}
+	for _, f := range append(append(all, v.past...), v.s.policy.inForce.Load()) {
 		list = append(list, api.Snapshot{Rules: api.FromRules(f.rules), Blocklist: f.path})
 	}
 	return list

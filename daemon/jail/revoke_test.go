@@ -67,6 +67,7 @@ func (s *supervisor) settled(t *testing.T) {
 		busy := s.revoker.busy
 		s.revoker.mu.Unlock()
 		if !busy {
+			s.revoker.waiting.Wait()
 			s.policy.reports.saying.Wait()
 			return
 		}
@@ -178,7 +179,14 @@ func TestRevokePending(t *testing.T) {
 	if v := s.policy.Check(c); v != interpose.Allow {
 		t.Fatal(v)
 	}
+	s.put(t, "allow "+gone.addr(), "allow 192.0.2.1") // it is not this one that goes
+	s.settled(t)
 	s.put(t)
+	defer func() {
+		if n := len(s.revoker.snapshots()); n != 1 {
+			t.Errorf("a successor would look at %d snapshots, want the one in force", n)
+		}
+	}()
 	if v := s.policy.Check(&interpose.Call{TID: c.TID, Op: c.Op, Network: c.Network, Addr: c.Addr}); v == interpose.Allow {
 		t.Error("allowed, though the rule is gone")
 	}
