@@ -41,6 +41,8 @@ var bans = []struct {
 	{"notifier", []string{module + "rules", "golang.org/x/net/idna"}, "asking knows nothing of jails; people read names in letters, programs in punycode"},
 	{"daemon/names", []string{module + "daemon/names", "github.com/miekg/dns", "golang.org/x/net/publicsuffix", "golang.org/x/sys/unix"}, "the resolver is the only DNS: who parses messages of strangers is read, and fuzzed, in one place"},
 	{"daemon/flows", []string{"golang.org/x/sys/unix"}, "what the kernel says of sockets is read, and fuzzed, without knowing whose jail they are in"},
+	{"daemon/guard/nft", []string{"github.com/google/nftables", "github.com/mdlayher/netlink", "golang.org/x/sys/unix"}, "the table is the only nftables, and knows neither cgroups nor whose jail it is"},
+	{"daemon/guard/cgroup", []string{"golang.org/x/sys/unix"}, "where a process may be put is decided, and tested, without network"},
 	{"daemon/history", []string{module + "daemon/api", module + "rules", "modernc.org/sqlite"}, "the history is the only database, and decides nothing"},
 	{"daemon", []string{module + "daemon", module + "interpose", module + "notifier", module + "rules", "golang.org/x/sys/unix"}, "the daemon joins the rooms and has no libraries of its own"},
 	{"cmd/netjail/tui", []string{module + "daemon/api", module + "notifier", module + "rules", "github.com/gdamore/tcell/v2", "golang.org/x/sys/unix"}, "the screen is the only terminal library, and sees of netjail what any client sees"},

@@ -1,0 +1,155 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Table is the kernel's table. Its methods are called from any goroutine.
+type Table struct {
+	group uint16
+
+	mu     sync.Mutex
+	conn   *nftables.Conn
+	link   *netlink.Conn // what conn talks through
+	levels map[int]bool  // that packets are dispatched by
+	jails  map[string]bool
+}
+
+// patience is how long the kernel may take for a batch.
+const patience = 10 * time.Second
+
+// Open opens the way to the table, and changes nothing. A jail's dropped packets
+// are logged to a group.
+func Open(group uint16) (*Table, error) {
+	t := &Table{group: group, levels: make(map[int]bool), jails: make(map[string]bool)}
+	return t, t.dial()
+}
+
+func (t *Table) dial() error {
+	// Thousands of elements go in one message, and each part is acknowledged.
+	const buffer = 8 << 20
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		t.link = c
+		return errors.Join(c.SetReadBuffer(buffer), c.SetWriteBuffer(buffer))
+	}))
+	if err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	t.conn = conn
+	return nil
+}
+
+// Close closes the way. The table stays.
+func (t *Table) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.conn.CloseLasting()
+}
+
+// batchLocked has the kernel do all that fill asks for, or nothing.
+func (t *Table) batchLocked(fill func(*nftables.Conn) error) error {
+	err := t.link.SetDeadline(time.Now().Add(patience))
+	if err == nil {
+		err = fill(t.conn)
+	}
+	if err == nil {
+		err = t.conn.Flush()
+	}
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, unix.ENFILE) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	// What is left of the answer must not be taken for the next one's, and what
+	// of the batch was not sent must not be sent with it.
+	_ = t.conn.CloseLasting()
+	if again := t.dial(); again != nil {
+		return errors.Join(err, again)
+	}
+	if again := t.own(); again != nil && !errors.Is(again, errNotOwned) {
+		return errors.Join(err, again)
+	}
+	return err
+}
+
+// Reset replaces all that the table has by jails that are shut, at once.
+func (t *Table) Reset(shut []Jail) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.link.SetDeadline(time.Now().Add(patience)); err != nil {
+		return fmt.Errorf("reset the table: %w", err)
+	}
+	err := t.own()
+	if errors.Is(err, errNotOwned) {
+		err = t.batchLocked(func(c *nftables.Conn) error { c.AddTable(table); return nil })
+	}
+	if err != nil {
+		return fmt.Errorf("make the table: %w", err)
+	}
+	old, err := t.contents()
+	if err != nil {
+		return fmt.Errorf("read the table: %w", err)
+	}
+	clear(t.levels)
+	clear(t.jails)
+	err = t.batchLocked(func(c *nftables.Conn) error {
+		old.remove(c)
+		for _, s := range sides {
+			c.AddChain(s.base())
+		}
+		for _, j := range shut {
+			if err := t.add(c, j, func(side) []rule { return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		clear(t.levels)
+		clear(t.jails)
+		return fmt.Errorf("reset the table: %w", err)
+	}
+	return nil
+}
+
+// contents are what there is in a table.
+type contents struct {
+	chains []*nftables.Chain
+	sets   []*nftables.Set
+}
+
+func (t *Table) contents() (*contents, error) {
+	chains, err := t.conn.ListChainsOfTableFamily(table.Family)
+	if err != nil {
+		return nil, err
+	}
+	sets, err := t.conn.GetSets(table)
+	if err != nil {
+		return nil, err
+	}
+	return &contents{slices.DeleteFunc(chains, func(c *nftables.Chain) bool { return c.Table.Name != Name }), sets}, nil
+}
+
+// remove removes all, in the order in which nothing refers to it any more.
+func (o *contents) remove(c *nftables.Conn) {
+	c.FlushTable(table)
+	for _, maps := range []bool{true, false} {
+		for _, s := range o.sets {
+			if s.IsMap == maps {
+				c.DelSet(&nftables.Set{Table: table, Name: s.Name})
+			}
+		}
+	}
+	for _, chain := range o.chains {
+		c.DelChain(&nftables.Chain{Table: table, Name: chain.Name})
+	}
+}

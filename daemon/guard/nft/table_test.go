@@ -1,0 +1,219 @@
+package nft
+
+import (
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func open(t testing.TB) *Table {
+	t.Helper()
+	tbl, err := Open(Group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tbl.Close() })
+	do(t, tbl.Reset(nil))
+	return tbl
+}
+
+// jail has a cgroup that there is not: the kernel does not get that far.
+func jail(id string, level int) Jail {
+	return Jail{ID: id, Cgroup: 1<<40 + uint64(id[0]), Level: level}
+}
+
+func dest(network uint8, addr string, port uint16, timeout time.Duration) Dest {
+	return Dest{Network: network, Addr: netip.MustParseAddr(addr), Port: port, Timeout: timeout}
+}
+
+func do(t testing.TB, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// golden compares with a file in testdata. How long an element has left, and who
+// owns the table, differs from run to run.
+func golden(t *testing.T, name string) {
+	t.Helper()
+	got := regexp.MustCompile(` expires [0-9a-z]+`).ReplaceAllString(ruleset(t), "")
+	got = regexp.MustCompile(`(?m)^table inet netjail \{ # .*$`).ReplaceAllString(got, "table inet netjail {")
+	got = regexp.MustCompile(`(?m)^\tflags (owner|0x).*\n(\n)?`).ReplaceAllString(got, "")
+	path := filepath.Join("testdata", name+".nft")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
+	}
+}
+
+// TestRuleset reads back, by nft(8), what was made.
+func TestRuleset(t *testing.T) {
+	tbl := open(t)
+	golden(t, "empty")
+	a, b := jail("a1", 2), jail("b2", 3)
+	do(t, tbl.Add(a), tbl.Add(b))
+	golden(t, "added")
+	do(t,
+		tbl.Allow(a, []Dest{
+			dest(TCP, "192.0.2.1", 443, 0), dest(UDP, "192.0.2.1", 53, time.Hour), dest(TCP, "2001:db8::1", 443, time.Minute),
+			dest(ICMP, "192.0.2.1", 0, 0), dest(ICMPv6, "2001:db8::1", 0, 0), dest(UDP, "127.0.0.1", 5353, 0),
+		}),
+		tbl.Listen(a, []Dest{{Network: TCP, Port: 8080}, {Network: UDP, Port: 5000}}),
+		tbl.Deny(a, []Dest{dest(TCP, "2001:db8::1", 443, 0), dest(TCP, "198.51.100.1", 80, time.Minute)}),
+		tbl.Unlisten(a, []Dest{{Network: UDP, Port: 5000}, {Network: UDP, Port: 5001}}),
+	)
+	golden(t, "told")
+	do(t,
+		tbl.Allow(a, []Dest{dest(TCP, "2001:db8::1", 443, 2*time.Minute), dest(UDP, "192.0.2.1", 53, 0)}),
+		tbl.Deny(a, []Dest{dest(TCP, "192.0.2.1", 443, 0)}),
+	)
+	golden(t, "changed")
+	do(t, tbl.Shut(a))
+	golden(t, "shut")
+	do(t, tbl.Remove(a), tbl.Shut(b), tbl.Remove(b))
+	golden(t, "removed")
+	do(t, tbl.Add(a))
+	do(t, tbl.Reset([]Jail{b}))
+	golden(t, "reset")
+	do(t, tbl.Reset(nil))
+	golden(t, "empty")
+}
+
+// TestFailure: what fails changes nothing, and the next thing is done.
+func TestFailure(t *testing.T) {
+	tbl := open(t)
+	a := jail("a1", 2)
+	none := ruleset(t)
+	if err := tbl.Allow(a, []Dest{dest(TCP, "192.0.2.1", 443, 0)}); err == nil {
+		t.Error("a jail that there is not was allowed something")
+	}
+	if err := tbl.Shut(a); err == nil {
+		t.Error("a jail that there is not was shut")
+	}
+	if got := ruleset(t); got != none {
+		t.Errorf("got %s, want %s", got, none)
+	}
+	do(t, tbl.Add(a), tbl.Allow(a, []Dest{dest(TCP, "192.0.2.1", 443, 0)}))
+	before := ruleset(t)
+	if err := tbl.Add(jail("a1", 3)); err == nil {
+		t.Error("a jail was added twice")
+	}
+	if got := ruleset(t); got != before {
+		t.Errorf("got %s, want %s", got, before)
+	}
+	do(t, tbl.Add(jail("b2", 3)))
+	if got := ruleset(t); !strings.Contains(got, "level 3") {
+		t.Errorf("level 3 is not looked at:\n%s", got)
+	}
+}
+
+// TestFull fills a set. To deny goes on then, and to deny what is not there.
+func TestFull(t *testing.T) {
+	tbl := open(t)
+	a := jail("a1", 2)
+	do(t, tbl.Add(a))
+	var many []Dest
+	addr := netip.MustParseAddr("10.0.0.0")
+	for range MaxAllowed {
+		addr = addr.Next()
+		many = append(many, Dest{Network: TCP, Addr: addr, Port: 443})
+	}
+	start := time.Now()
+	do(t, tbl.Allow(a, many))
+	t.Logf("%d elements in %v", len(many), time.Since(start))
+	one := []Dest{dest(TCP, "192.0.2.1", 443, 0)}
+	if err := tbl.Allow(a, one); !errors.Is(err, ErrFull) {
+		t.Errorf("one more: got %v, want %v", err, ErrFull)
+	}
+	do(t, tbl.Deny(a, one), tbl.Deny(a, many[:1]), tbl.Allow(a, many[1:2]))
+	do(t, tbl.Allow(a, one))
+	if err := tbl.Allow(a, many[:1]); !errors.Is(err, ErrFull) {
+		t.Errorf("one more: got %v, want %v", err, ErrFull)
+	}
+	if got := ruleset(t, "list", "set", "inet", Name, "jail-a1-deny4"); !strings.Contains(got, "10.0.0.1 . tcp") {
+		t.Errorf("what could not be allowed is not denied any more:\n%s", got)
+	}
+}
+
+// TestOwned: nobody else flushes the table, and it stays when its owner ends,
+// for the next one.
+func TestOwned(t *testing.T) {
+	tbl := open(t)
+	if err := tbl.own(); errors.Is(err, errNotOwned) {
+		t.Skip("this kernel has no tables that persist (Linux 6.9)")
+	}
+	do(t, tbl.Add(jail("a1", 2)))
+	before := ruleset(t, "list", "table", "inet", Name)
+	if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
+		t.Errorf("nft flush ruleset: %v %s", err, out)
+	}
+	if out, err := exec.Command("nft", "delete", "table", "inet", Name).CombinedOutput(); err == nil {
+		t.Errorf("nft deletes the table: %s", out)
+	}
+	if after := ruleset(t, "list", "table", "inet", Name); after != before {
+		t.Errorf("got\n%s\nwant\n%s", after, before)
+	}
+	do(t, tbl.Close())
+	if got := ruleset(t); !strings.Contains(got, "jail-a1") {
+		t.Errorf("without its owner the table is\n%s", got)
+	}
+	next, err := Open(Group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	do(t, next.Reset([]Jail{jail("a1", 2)}), next.Add(jail("b2", 2)))
+}
+
+func TestCheck(t *testing.T) {
+	tests := []struct {
+		name  string
+		dest  Dest
+		local bool
+		ok    bool
+	}{
+		{"tcp", dest(TCP, "192.0.2.1", 443, 0), false, true},
+		{"udp6", dest(UDP, "2001:db8::1", 53, time.Hour), false, true},
+		{"ping", dest(ICMP, "192.0.2.1", 0, 0), false, true},
+		{"ping6", dest(ICMPv6, "2001:db8::1", 0, 0), false, true},
+		{"port", Dest{Network: TCP, Port: 80}, true, true},
+		{"nothing", Dest{}, false, false},
+		{"no port", dest(TCP, "192.0.2.1", 0, 0), false, false},
+		{"no address", Dest{Network: TCP, Port: 80}, false, false},
+		{"port with address", dest(TCP, "192.0.2.1", 80, 0), true, false},
+		{"ping to a port", dest(ICMP, "192.0.2.1", 80, 0), false, false},
+		{"ping of the other family", dest(ICMP, "2001:db8::1", 0, 0), false, false},
+		{"ping6 of the other family", dest(ICMPv6, "192.0.2.1", 0, 0), false, false},
+		{"ping as a port", Dest{Network: ICMP}, true, false},
+		{"v4-mapped", dest(TCP, "::ffff:192.0.2.1", 443, 0), false, false},
+		{"zone", dest(TCP, "fe80::1%1", 443, 0), false, false},
+		{"sctp", dest(132, "192.0.2.1", 443, 0), false, false},
+		{"negative", dest(TCP, "192.0.2.1", 443, -1), false, false},
+		{"for ever", dest(TCP, "192.0.2.1", 443, 1<<63-1), false, false},
+	}
+	for _, tt := range tests {
+		if err := tt.dest.Check(tt.local); (err == nil) != tt.ok {
+			t.Errorf("%s: got %v", tt.name, err)
+		}
+	}
+}
