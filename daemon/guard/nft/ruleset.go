@@ -103,10 +103,12 @@ func (s side) rules(j Jail, group uint16) [][]expr.Any {
 
 // outRules let answers out to those who may ask, and ask of those who may be
 // asked. A flow goes on when its element has run out. When it was denied it does
-// not, and its program is told.
+// not, and its program is told: by a packet that the kernel makes, which is found
+// to be the jail's, too, and is related to what was sent. No program can make one.
 func outRules(s *sets, id string, group uint16) [][]expr.Any {
 	return [][]expr.Any{
 		join(established, direction(reply), port(s.listen, sourcePort), accept),
+		join(related, direction(reply), accept),
 		join(direction(reply), drop),
 		join(to(s.deny4, destination), tcp, reset),
 		join(to(s.deny6, destination), tcp, reset),
@@ -124,10 +126,11 @@ func outRules(s *sets, id string, group uint16) [][]expr.Any {
 }
 
 // inRules let in what begins at a port that may be reached, answers, and errors
-// about what was sent.
+// about what was sent, for which the reset of outRules stands.
 func inRules(s *sets) [][]expr.Any {
 	return [][]expr.Any{
 		join(direction(original), port(s.listen, destinationPort), accept),
+		join(related, direction(reply), tcp, accept),
 		join(to(s.deny4, source), drop),
 		join(to(s.deny6, source), drop),
 		join(established, direction(reply), accept),

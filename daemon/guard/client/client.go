@@ -1,0 +1,203 @@
+// Package client talks to netjail's root service, which has the kernel drop what
+// a jail was not allowed.
+//
+//	c, err := client.Dial(client.Socket)
+//	id, err := c.Confine(pidfd)
+//	err = c.Allow(client.Dest{Proto: "tcp", Addr: addr, Port: 443})
+//	err = c.Deny(dest)
+//	for d := range c.Dropped() {
+//		// ask about d, then Allow or Deny it
+//	}
+//	err = c.Close()
+//
+// A connection has one jail. When it ends, however it ends, the jail is shut:
+// what runs in it has no network any more. The process that is confined is a
+// descendant of the caller's and has not begun yet, so that neither its sockets
+// nor its children are older than the jail.
+//
+// The package and the service it talks to know no rules: who may be reached is
+// what the caller says. It also has the words that the two exchange, a line of
+// JSON each.
+package client
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket is where the service listens.
+const Socket = "/run/netjail/guard.sock"
+
+// ErrNotRunning means that nobody listens there.
+var ErrNotRunning = errors.New("the guard is not running")
+
+// ErrClosed means that the connection has ended, and the jail is shut.
+var ErrClosed = errors.New("the guard has gone, and the jail is shut")
+
+// Conn is a connection, and a jail. Its methods are called from any goroutine.
+type Conn struct {
+	conn    *net.UnixConn
+	network uint64 // NetworkCookie
+	dropped chan Dest
+
+	mu      sync.Mutex
+	last    uint64
+	waiting map[uint64]chan *Reply // nil: it has ended
+	err     error                  // why
+}
+
+// Dial connects to the service.
+func Dial(path string) (*Conn, error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w: %w", ErrNotRunning, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to the guard: %w", err)
+	}
+	network, err := NetworkCookie(conn)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	c := &Conn{conn: conn, network: network, dropped: make(chan Dest, maxDropped), waiting: make(map[uint64]chan *Reply)}
+	go c.read()
+	return c, nil
+}
+
+// maxDropped is how many packets may wait to be looked at. What comes then is
+// left out: who sends will try again.
+const maxDropped = 256
+
+// Close ends the connection, and all that the jail was allowed.
+func (c *Conn) Close() error { return c.conn.Close() }
+
+// Dropped returns where the jail sent packets that were dropped because nothing
+// was said of them. It is closed when the connection ends.
+func (c *Conn) Dropped() <-chan Dest { return c.dropped }
+
+// Confine makes a jail for a process, and returns its id.
+func (c *Conn) Confine(pidfd int) (string, error) {
+	r, err := c.do(&Request{Op: OpConfine, Network: c.network}, unix.UnixRights(pidfd))
+	if err != nil {
+		return "", fmt.Errorf("confine: %w", err)
+	}
+	return r.Jail, nil
+}
+
+// Allow lets the jail send to destinations, each for its timeout, and take
+// answers. What has begun goes on when the timeout is over.
+func (c *Conn) Allow(dests ...Dest) error { return c.tell(OpAllow, dests) }
+
+// Deny ends what the jail has open to destinations, and refuses it at once until
+// they are allowed again. They have no timeouts.
+func (c *Conn) Deny(dests ...Dest) error { return c.tell(OpDeny, dests) }
+
+// Listen lets others begin to send to ports of the jail's own.
+func (c *Conn) Listen(ports ...Dest) error { return c.tell(OpListen, ports) }
+
+// Unlisten takes that back, and ends what others have open.
+func (c *Conn) Unlisten(ports ...Dest) error { return c.tell(OpUnlisten, ports) }
+
+// Resolver lets the jail ask for names at an address.
+func (c *Conn) Resolver(at netip.AddrPort) error {
+	return c.Allow(Dest{Proto: "udp", Addr: at.Addr(), Port: at.Port()}, Dest{Proto: "tcp", Addr: at.Addr(), Port: at.Port()})
+}
+
+func (c *Conn) tell(op string, dests []Dest) error {
+	for len(dests) > 0 {
+		n := min(len(dests), MaxDests)
+		if _, err := c.do(&Request{Op: op, Dests: dests[:n]}, nil); err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		dests = dests[n:]
+	}
+	return nil
+}
+
+// do sends a request and waits for its reply.
+func (c *Conn) do(r *Request, rights []byte) (*Reply, error) {
+	reply := make(chan *Reply, 1)
+	if err := c.send(r, rights, reply); err != nil {
+		return nil, err
+	}
+	got, ok := <-reply
+	switch {
+	case !ok:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return nil, c.err
+	case got.Error != "":
+		return nil, errors.New(got.Error)
+	}
+	return got, nil
+}
+
+func (c *Conn) send(r *Request, rights []byte, reply chan *Reply) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting == nil {
+		return c.err
+	}
+	c.last++
+	r.ID = c.last
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	c.waiting[r.ID] = reply
+	if _, _, err := c.conn.WriteMsgUnix(append(line, '\n'), rights, nil); err != nil {
+		if !errors.Is(err, unix.EPIPE) && !errors.Is(err, net.ErrClosed) {
+			delete(c.waiting, r.ID)
+			return fmt.Errorf("write to the guard: %w", err)
+		}
+		// It has gone, and may have said why: whoever reads that tells.
+	}
+	return nil
+}
+
+// read hands on what the service says, until it says no more.
+func (c *Conn) read() {
+	why := ErrClosed
+	s := bufio.NewScanner(c.conn)
+	for s.Scan() {
+		var r Reply
+		if json.Unmarshal(s.Bytes(), &r) != nil {
+			break
+		}
+		if r.Dropped != nil {
+			select {
+			case c.dropped <- *r.Dropped:
+			default:
+			}
+			continue
+		}
+		if r.ID == 0 {
+			why = fmt.Errorf("the guard does not serve: %s", r.Error)
+			break
+		}
+		c.mu.Lock()
+		if w := c.waiting[r.ID]; w != nil {
+			delete(c.waiting, r.ID)
+			w <- &r
+		}
+		c.mu.Unlock()
+	}
+	c.conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = why
+	for _, w := range c.waiting {
+		close(w)
+	}
+	c.waiting = nil
+	close(c.dropped)
+}

@@ -1,0 +1,67 @@
+package client
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Requests of a connection. The first is to confine a process; it comes with the
+// process's pidfd, see SCM_RIGHTS in unix(7).
+const (
+	OpConfine  = "confine"
+	OpAllow    = "allow"
+	OpDeny     = "deny"
+	OpListen   = "listen"
+	OpUnlisten = "unlisten"
+)
+
+// Limits of one request.
+const (
+	MaxLine  = 64 << 10 // bytes
+	MaxDests = 256
+)
+
+// Request is what a client asks for.
+type Request struct {
+	ID      uint64 `json:"id"`
+	Op      string `json:"op"`
+	Dests   []Dest `json:"dests,omitempty"`
+	Network uint64 `json:"network,omitempty"` // of confine: which network namespace the client is in, SO_NETNS_COOKIE
+}
+
+// Dest is who may be sent to, or, without an address, a port of the jail's own.
+type Dest struct {
+	Proto   string     `json:"proto"` // tcp, udp or icmp
+	Addr    netip.Addr `json:"addr,omitzero"`
+	Port    uint16     `json:"port,omitempty"`
+	Timeout int64      `json:"timeout_ms,omitempty"` // 0: none
+}
+
+// Reply answers a request, or tells of a packet that was dropped.
+type Reply struct {
+	ID      uint64 `json:"id,omitempty"`
+	Error   string `json:"error,omitempty"` // "": it was done
+	Jail    string `json:"jail,omitempty"`  // of confine
+	Ended   int    `json:"ended,omitempty"` // of deny and unlisten: connections
+	Dropped *Dest  `json:"dropped,omitempty"`
+}
+
+// NetworkCookie says which network namespace a socket is in.
+func NetworkCookie(c *net.UnixConn) (cookie uint64, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if cerr := raw.Control(func(fd uintptr) {
+		cookie, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	}); cerr != nil {
+		return 0, cerr
+	}
+	if err != nil {
+		return 0, fmt.Errorf("getsockopt(SO_NETNS_COOKIE): %w", err)
+	}
+	return cookie, nil
+}
