@@ -16,8 +16,8 @@ var (
 	accept = []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
 	drop   = []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
 
-	// A connection that is denied is ended, and one that is tried anew refused;
-	// other packets are answered as by a router that filters.
+	deny = []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: denied.Name}}
+
 	reset      = []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
 	prohibited = []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}
 

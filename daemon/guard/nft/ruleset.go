@@ -110,12 +110,10 @@ func outRules(s *sets, id string, group uint16) [][]expr.Any {
 		join(established, direction(reply), port(s.listen, sourcePort), accept),
 		join(related, direction(reply), accept),
 		join(direction(reply), drop),
-		join(to(s.deny4, destination), tcp, reset),
-		join(to(s.deny6, destination), tcp, reset),
-		join(to(s.deny4, destination), prohibited),
-		join(to(s.deny6, destination), prohibited),
-		join(ping(s.deny4, destination), prohibited),
-		join(ping(s.deny6, destination), prohibited),
+		join(to(s.deny4, destination), deny),
+		join(to(s.deny6, destination), deny),
+		join(ping(s.deny4, destination), deny),
+		join(ping(s.deny6, destination), deny),
 		join(established, direction(original), accept),
 		join(to(s.allow4, destination), accept),
 		join(to(s.allow6, destination), accept),
@@ -124,6 +122,12 @@ func outRules(s *sets, id string, group uint16) [][]expr.Any {
 		logged(id, group),
 	}
 }
+
+// denied is where packets go that are answered for. A connection is ended, or
+// refused; other packets are answered as by a router that filters.
+var denied = &nftables.Chain{Table: table, Name: "denied"}
+
+func deniedRules() [][]expr.Any { return [][]expr.Any{join(tcp, reset), prohibited} }
 
 // inRules let in what begins at a port that may be reached, answers, and errors
 // about what was sent, for which the reset of outRules stands.

@@ -106,6 +106,10 @@ func (t *Table) Reset(shut []Jail) error {
 		for _, s := range sides {
 			c.AddChain(s.base())
 		}
+		c.AddChain(denied)
+		for _, r := range deniedRules() {
+			c.AddRule(&nftables.Rule{Table: table, Chain: denied, Exprs: r})
+		}
 		for _, j := range shut {
 			if err := t.add(c, j, func(side) []rule { return nil }); err != nil {
 				return err

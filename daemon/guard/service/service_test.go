@@ -109,6 +109,13 @@ func (s *scene) cgroups() {
 	s.root = "/njtest-" + strconv.Itoa(os.Getpid())
 	var made []string
 	s.t.Cleanup(func() {
+		left, err := (&cgroup.Tree{Mount: s.tree.Mount, Below: s.root}).Left(prefix)
+		if err != nil {
+			s.t.Error(err)
+		}
+		for _, g := range left { // whose last process had not ended yet when the guard did
+			soon(s.t, g.Path+" is empty", func() bool { gone, _ := g.Remove(); return gone })
+		}
 		for i := len(made) - 1; i >= 0; i-- {
 			soon(s.t, made[i]+" is empty", func() bool { return os.Remove(made[i]) == nil })
 		}

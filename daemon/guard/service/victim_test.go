@@ -219,6 +219,19 @@ func (s *supervisor) tell(words []string) (err error) {
 			defer unix.Close(fd)
 			_, err = s.conn.Confine(fd)
 		}
+	case "confinepid":
+		pid, _ := strconv.Atoi(words[1])
+		var fd int
+		if fd, err = unix.PidfdOpen(pid, 0); err == nil {
+			defer unix.Close(fd)
+			_, err = s.conn.Confine(fd)
+		}
+	case "confinedead":
+		err = confineDead(s.conn)
+	case "confinefile":
+		_, err = s.conn.Confine(0)
+	case "race":
+		err = race(words[1])
 	case "allow":
 		err = s.conn.Allow(destsFrom(words[1:])...)
 	case "deny":
@@ -248,4 +261,49 @@ func destsFrom(words []string) (list []client.Dest) {
 		list = append(list, d)
 	}
 	return list
+}
+
+// confineDead asks for a jail for a process that has ended.
+func confineDead(c *client.Conn) error {
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_ = cmd.Wait()
+	_, err = c.Confine(fd)
+	return err
+}
+
+// race asks for jails for processes that end meanwhile, sooner or later.
+func race(socket string) error {
+	for i := range 60 {
+		c, err := client.Dial(socket)
+		if err != nil {
+			return err
+		}
+		cmd := exec.Command("sleep", "60")
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		fd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
+		if err != nil {
+			return err
+		}
+		ended := make(chan error)
+		go func() {
+			time.Sleep(time.Duration(i) * 50 * time.Microsecond)
+			_ = cmd.Process.Kill()
+			ended <- cmd.Wait()
+		}()
+		_, _ = c.Confine(fd)
+		<-ended
+		unix.Close(fd)
+		c.Close()
+	}
+	return nil
 }
