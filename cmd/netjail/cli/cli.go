@@ -130,6 +130,7 @@ func (a *app) root() *cobra.Command {
 		a.doctorCommand(),
 		a.daemonCommand(),
 		a.completionCommand(),
+		a.guardCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.SetHelpTemplate(subHelp)

@@ -96,6 +96,9 @@ func (s *scene) cable() {
 		s.t.Fatal(err)
 	}
 	s.world.want(s.t, "ok", "serve")
+	for _, addr := range []string{world4, "[" + world6 + "]"} {
+		soon(s.t, "the cable carries", func() bool { return dialOnce("tcp", addr+":82") == "ok" })
+	}
 }
 
 // cgroups makes, for each user, a slice that is root's with a subtree that is

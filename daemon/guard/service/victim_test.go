@@ -39,6 +39,9 @@ func (v *victim) do(words []string) string {
 		v.held = c
 		return echo(c)
 	case "echo":
+		if v.held == nil {
+			return "nothing is held"
+		}
 		return echo(v.held)
 	case "udp": // always from one socket
 		return v.send(words[1])
