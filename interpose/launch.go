@@ -148,6 +148,10 @@ func Prepare(c *Command) (*Starter, error) {
 	return s, err
 }
 
+// Keeper returns the process id of what the program will be forked from. Where
+// that has been put, cgroups among others, the program begins.
+func (s *Starter) Keeper() int { return s.keeper.PID }
+
 // Cancel gives the start up.
 func (s *Starter) Cancel() { s.keeper.Kill() }
 
