@@ -90,6 +90,9 @@ func owned(path string) bool {
 // where they are.
 func (g *Group) Take(pid int) error { return move(g.dir, pid) }
 
+// Move moves a process into any group.
+func (t *Tree) Move(pid int, group string) error { return move(t.path(group), pid) }
+
 func move(dir string, pid int) error {
 	f, err := os.OpenFile(filepath.Join(dir, "cgroup.procs"), os.O_WRONLY, 0)
 	if err != nil {

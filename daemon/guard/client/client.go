@@ -3,6 +3,8 @@
 //
 //	c, err := client.Dial(client.Socket)
 //	id, err := c.Confine(pidfd)
+//	// the process starts the program
+//	err = c.Free()
 //	err = c.Allow(client.Dest{Proto: "tcp", Addr: addr, Port: 443})
 //	err = c.Deny(dest)
 //	for d := range c.Dropped() {
@@ -12,8 +14,9 @@
 //
 // A connection has one jail. When it ends, however it ends, the jail is shut:
 // what runs in it has no network any more. The process that is confined is a
-// descendant of the caller's and has not begun yet, so that neither its sockets
-// nor its children are older than the jail.
+// descendant of the caller's. What it starts from then on is in the jail as well:
+// its sockets and its children are no older than that. A program that is born
+// there has none that are; whoever started it can be let go.
 //
 // The package and the service it talks to know no rules: who may be reached is
 // what the caller says. It also has the words that the two exchange, a line of
@@ -91,6 +94,14 @@ func (c *Conn) Confine(pidfd int) (string, error) {
 		return "", fmt.Errorf("confine: %w", err)
 	}
 	return r.Jail, nil
+}
+
+// Free lets the process go that was confined. What it has started stays.
+func (c *Conn) Free() error {
+	if _, err := c.do(&Request{Op: OpFree}, nil); err != nil {
+		return fmt.Errorf("free: %w", err)
+	}
+	return nil
 }
 
 // Allow lets the jail send to destinations, each for its timeout, and take

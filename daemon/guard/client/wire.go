@@ -12,6 +12,7 @@ import (
 // process's pidfd, see SCM_RIGHTS in unix(7).
 const (
 	OpConfine  = "confine"
+	OpFree     = "free"
 	OpAllow    = "allow"
 	OpDeny     = "deny"
 	OpListen   = "listen"

@@ -24,7 +24,7 @@ type Log struct{ conn *netlink.Conn }
 
 // Of linux/netfilter/nfnetlink_log.h.
 const (
-	ulogPacket = unix.NFNL_SUBSYS_ULOG<<8 | 0
+	ulogPacket = unix.NFNL_SUBSYS_ULOG << 8
 	ulogConfig = unix.NFNL_SUBSYS_ULOG<<8 | 1
 
 	cfgCommand   = 1 // struct nfulnl_msg_config_cmd

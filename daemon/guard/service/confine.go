@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/netjail/netjail/daemon/guard/cgroup"
 	"github.com/netjail/netjail/daemon/guard/nft"
 )
@@ -40,7 +42,52 @@ func (s *service) confine(c *conn, pidfd int) (*jail, error) {
 		s.mu.Unlock()
 		return nil, err
 	}
+	j.first = first{pid: p.pid, pidfd: -1, home: group}
+	if j.first.pidfd, err = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		s.log.Warn("it cannot be freed", "pid", p.pid, "error", err)
+	}
 	return j, nil
+}
+
+// first is the process that was confined, which whoever asked for that may have
+// back. It is none of those that it has started.
+type first struct {
+	pid, pidfd int
+	home       string
+}
+
+// free moves a jail's first process back. Its number is another's when it has
+// ended: one of the same user's is not let out.
+func (s *service) free(j *jail) error {
+	f := &j.first
+	if f.pidfd < 0 {
+		return errors.New("it was let go already")
+	}
+	group, err := s.tree.Of(f.pid)
+	if err != nil {
+		return err
+	}
+	if group != j.group.Path || !alive(f.pidfd) {
+		return fmt.Errorf("process %d has ended", f.pid)
+	}
+	if err := s.tree.Move(f.pid, f.home); err != nil {
+		return err
+	}
+	if !alive(f.pidfd) {
+		err = fmt.Errorf("process %d has ended", f.pid)
+		if p, perr := processOf(f.pid); perr == nil && p.uids[0] == j.user {
+			err = errors.Join(err, j.group.Take(f.pid))
+		}
+		return err
+	}
+	f.drop()
+	return nil
+}
+
+// drop forgets the process.
+func (f *first) drop() {
+	closeFD(f.pidfd)
+	f.pidfd = -1
 }
 
 func (s *service) reserve(uid int) error {

@@ -74,6 +74,7 @@ func (s *service) converse(ctx context.Context, uc *net.UnixConn, p peer) {
 		s.log.Warn("connection ends", "user", p.uid, "pid", p.pid, "error", err)
 	}
 	if j != nil {
+		j.first.drop()
 		s.mu.Lock()
 		j.conn = nil
 		s.mu.Unlock()
@@ -220,6 +221,9 @@ func (s *service) begin(c *conn, r *client.Request, pidfd int) (*jail, error) {
 func (s *service) handle(j *jail, r *client.Request) (int, error) {
 	if j == nil {
 		return 0, errors.New("nothing is confined yet")
+	}
+	if r.Op == client.OpFree {
+		return 0, s.free(j)
 	}
 	local := r.Op == client.OpListen || r.Op == client.OpUnlisten
 	dests, err := destsOf(r, local)

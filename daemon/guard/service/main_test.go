@@ -23,6 +23,7 @@ func init() {
 	roles["guard"] = guardMain
 	roles["world"] = func() int { return serve(newWorld()) }
 	roles["victim"] = func() int { return serve(new(victim)) }
+	roles["launcher"] = launcherMain
 	roles["supervisor"] = func() int { return serve(new(supervisor)) }
 }
 
@@ -88,7 +89,7 @@ func launch(r string, attr *syscall.SysProcAttr, env ...string) (*agent, error) 
 		if err != nil {
 			return nil, err
 		}
-		cmd = exec.Command("setpriv", "--inh-caps=-all", "--bounding-set=-all,+net_admin", self)
+		cmd = exec.Command("setpriv", "--inh-caps=-all", "--bounding-set=-all,+net_admin,+dac_override", self)
 	}
 	cmd.Env = append(append(os.Environ(), role+"="+r), env...)
 	cmd.SysProcAttr, cmd.Stderr = attr, os.Stderr

@@ -72,6 +72,7 @@ type jail struct {
 	group *cgroup.Group
 	user  int // -1: not known
 	conn  *conn
+	first first // of its connection
 
 	shut bool // the kernel knows it; of who sweeps
 }
@@ -147,7 +148,7 @@ func (s *service) recover() error {
 		if !ok || s.jails[id] != nil {
 			continue
 		}
-		j := &jail{Jail: nft.Jail{ID: id, Cgroup: g.ID, Level: g.Level}, group: g, user: -1, shut: true}
+		j := &jail{Jail: nft.Jail{ID: id, Cgroup: g.ID, Level: g.Level}, group: g, user: -1, shut: true, first: first{pidfd: -1}}
 		s.jails[id] = j
 		shut = append(shut, j.Jail)
 		s.log.Info("shut what was left behind", "cgroup", g.Path)

@@ -172,15 +172,20 @@ func (s *scene) quit(sig unix.Signal) {
 // supervisor starts one of a user's, in the user's cgroup.
 func (s *scene) supervisor(uid int) *agent {
 	s.t.Helper()
-	group := filepath.Join(s.tree.Mount, s.root, strconv.Itoa(uid), "delegated", "app")
-	dir, err := os.Open(group)
+	return start(s.t, "supervisor", s.attr(uid))
+}
+
+// attr is of a process of a user's, in the user's cgroup.
+func (s *scene) attr(uid int) *syscall.SysProcAttr {
+	s.t.Helper()
+	dir, err := os.Open(filepath.Join(s.tree.Mount, s.root, strconv.Itoa(uid), "delegated", "app"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer dir.Close()
-	return start(s.t, "supervisor", &syscall.SysProcAttr{
+	s.t.Cleanup(func() { dir.Close() })
+	return &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}, UseCgroupFD: true, CgroupFD: int(dir.Fd()),
-	})
+	}
 }
 
 // jail starts a supervisor with a victim that is confined.

@@ -1,0 +1,112 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/daemon/guard/client"
+	"github.com/netjail/netjail/interpose"
+)
+
+// yes is a policy that answers yes to everything.
+type yes struct{}
+
+func (yes) Check(*interpose.Call) interpose.Verdict                   { return interpose.Allow }
+func (yes) Decide(context.Context, *interpose.Call) interpose.Verdict { return interpose.Allow }
+
+// launcherMain runs a victim under the filter, which allows everything, and in a
+// jail, which allows what the environment says.
+func launcherMain() int {
+	if err := launchVictim(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+func launchVictim() error {
+	s, err := interpose.Prepare(&interpose.Command{Path: os.Getenv("SELF"), Args: []string{"victim"}, Env: []string{role + "=victim"}})
+	if err != nil {
+		return err
+	}
+	c, err := client.Dial(os.Getenv("SOCKET"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	keeper, err := unix.PidfdOpen(s.Keeper(), 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(keeper)
+	if _, err := c.Confine(keeper); err != nil {
+		return err
+	}
+	p, err := s.Start()
+	if err != nil {
+		return err
+	}
+	if err := c.Free(); err != nil {
+		return err
+	}
+	if err := c.Free(); err == nil {
+		return fmt.Errorf("freed twice")
+	}
+	if err := c.Allow(destsFrom(strings.Fields(os.Getenv("ALLOW")))...); err != nil {
+		return err
+	}
+	go func() { _ = interpose.NewSupervisor(p.TakeListener(), yes{}, nil).Serve(context.Background()) }()
+	_, err = p.Wait()
+	return err
+}
+
+// TestLauncher: a program under a supervisor that says yes to everything reaches
+// what the jail allows. The keeper that it was forked from is in no jail.
+func TestLauncher(t *testing.T) {
+	s := newScene(t)
+	self := filepath.Join(filepath.Dir(s.socket), "victim") // where a user can execute it
+	b, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = os.WriteFile(self, b, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range []int{user1, 0} {
+		v := start(t, "launcher", s.attr(uid), "SELF="+self, "SOCKET="+s.socket, "ALLOW=tcp "+world4+":80 udp "+world4+":80")
+		v.want(t, "ok", "dial tcp %s:80", world4)
+		v.want(t, "ok", "udp %s:80", world4)
+		v.want(t, "not", "dial tcp %s:81", world4)
+		v.want(t, "not", "udp %s:81", world4)
+		v.want(t, "not", "dial tcp [%s]:81", world6)
+		for _, what := range []string{"tcp " + world4 + ":81", "udp " + world4 + ":81", "tcp [" + world6 + "]:81"} {
+			s.none(what)
+		}
+		pid, err := strconv.Atoi(v.do("pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := processOf(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			name string
+			pid  int
+			want bool
+		}{{"program", pid, true}, {"keeper", p.parent, false}, {"launcher", v.cmd.Process.Pid, false}} {
+			if group, err := s.tree.Of(tt.pid); err != nil || jailed(group) != tt.want {
+				t.Errorf("the %s is in %s, %v", tt.name, group, err)
+			}
+		}
+		v.stop()
+		soon(t, "the jail is gone", func() bool { return !strings.Contains(ruleset(t), "jail-") })
+	}
+}
