@@ -24,14 +24,17 @@
 package client
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +54,10 @@ type Conn struct {
 	network uint64 // NetworkCookie
 	dropped chan Dest
 
+	ended   chan struct{} // closed when nothing is read any more
+	stopped error         // then: why
+	rest    []byte        // then: of a line
+
 	mu      sync.Mutex
 	last    uint64
 	waiting map[uint64]chan *Reply // nil: it has ended
@@ -66,13 +73,20 @@ func Dial(path string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the guard: %w", err)
 	}
+	return newConn(conn, nil)
+}
+
+func newConn(conn *net.UnixConn, rest []byte) (*Conn, error) {
 	network, err := NetworkCookie(conn)
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
-	c := &Conn{conn: conn, network: network, dropped: make(chan Dest, maxDropped), waiting: make(map[uint64]chan *Reply)}
-	go c.read()
+	c := &Conn{
+		conn: conn, network: network, dropped: make(chan Dest, maxDropped), ended: make(chan struct{}),
+		waiting: make(map[uint64]chan *Reply),
+	}
+	go c.read(rest)
 	return c, nil
 }
 
@@ -175,40 +189,93 @@ func (c *Conn) send(r *Request, rights []byte, reply chan *Reply) error {
 	return nil
 }
 
+// HandOver ends the connection here, and returns what another process makes it
+// of again: the jail stays as it is. Nothing else may be under way.
+func (c *Conn) HandOver() (f *os.File, rest []byte, err error) {
+	_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+	<-c.ended
+	if !errors.Is(c.stopped, os.ErrDeadlineExceeded) {
+		return nil, nil, ErrClosed
+	}
+	f, err = c.conn.File()
+	if err != nil {
+		err = fmt.Errorf("hand over: %w", err)
+	}
+	c.conn.Close()
+	return f, c.rest, err
+}
+
+// Resume takes a connection over. It owns f.
+func Resume(f *os.File, rest []byte) (*Conn, error) {
+	defer f.Close()
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("take over: %w", err)
+	}
+	uc, ok := conn.(*net.UnixConn)
+	if !ok {
+		conn.Close()
+		return nil, errors.New("take over: that is no connection to the guard")
+	}
+	_ = uc.SetReadDeadline(time.Time{})
+	return newConn(uc, rest)
+}
+
 // read hands on what the service says, until it says no more.
-func (c *Conn) read() {
+func (c *Conn) read(rest []byte) {
 	why := ErrClosed
-	s := bufio.NewScanner(c.conn)
-	for s.Scan() {
-		var r Reply
-		if json.Unmarshal(s.Bytes(), &r) != nil {
-			break
-		}
-		if r.Dropped != nil {
-			select {
-			case c.dropped <- *r.Dropped:
-			default:
+	buf := make([]byte, 4096)
+	for c.stopped == nil {
+		line, after, ok := bytes.Cut(rest, []byte("\n"))
+		if ok {
+			rest = after
+			if err := c.take(line); err != nil {
+				why, c.stopped = err, err
 			}
 			continue
 		}
-		if r.ID == 0 {
-			why = fmt.Errorf("the guard does not serve: %s", r.Error)
-			break
+		var n int
+		n, c.stopped = c.conn.Read(buf)
+		if rest = append(bytes.Clone(rest), buf[:n]...); len(rest) > MaxLine {
+			c.stopped = io.ErrShortBuffer
 		}
-		c.mu.Lock()
-		if w := c.waiting[r.ID]; w != nil {
-			delete(c.waiting, r.ID)
-			w <- &r
-		}
-		c.mu.Unlock()
 	}
-	c.conn.Close()
+	c.rest = rest
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.err = why
 	for _, w := range c.waiting {
 		close(w)
 	}
 	c.waiting = nil
+	c.mu.Unlock()
 	close(c.dropped)
+	if !errors.Is(c.stopped, os.ErrDeadlineExceeded) {
+		c.conn.Close()
+	}
+	close(c.ended)
+}
+
+// take hands on one line. An error is why there is no connection any more.
+func (c *Conn) take(line []byte) error {
+	var r Reply
+	if err := json.Unmarshal(line, &r); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	if r.Dropped != nil {
+		select {
+		case c.dropped <- *r.Dropped:
+		default:
+		}
+		return nil
+	}
+	if r.ID == 0 {
+		return fmt.Errorf("the guard does not serve: %s", r.Error)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.waiting[r.ID]; w != nil {
+		delete(c.waiting, r.ID)
+		w <- &r
+	}
+	return nil
 }
