@@ -20,6 +20,14 @@ const (
 // One that would go with its owner is no use: the jails would be open then.
 var errNotOwned = errors.New("the table cannot be owned")
 
+// owned owns the table unless that is not to be had.
+func (t *Table) owned() error {
+	if t.plain {
+		return errNotOwned
+	}
+	return t.own()
+}
+
 // own makes the table, or takes it over, for as long as the socket is open.
 func (t *Table) own() error {
 	if _, err := t.link.SendMessages(ownBatch()); err != nil {

@@ -21,6 +21,7 @@ type Table struct {
 	link   *netlink.Conn // what conn talks through
 	levels map[int]bool  // that packets are dispatched by
 	jails  map[string]bool
+	plain  bool // as on an old kernel, for tests
 }
 
 // patience is how long the kernel may take for a batch.
@@ -75,7 +76,7 @@ func (t *Table) batchLocked(fill func(*nftables.Conn) error) error {
 	if again := t.dial(); again != nil {
 		return errors.Join(err, again)
 	}
-	if again := t.own(); again != nil && !errors.Is(again, errNotOwned) {
+	if again := t.owned(); again != nil && !errors.Is(again, errNotOwned) {
 		return errors.Join(err, again)
 	}
 	return err
@@ -88,7 +89,7 @@ func (t *Table) Reset(shut []Jail) error {
 	if err := t.link.SetDeadline(time.Now().Add(patience)); err != nil {
 		return fmt.Errorf("reset the table: %w", err)
 	}
-	err := t.own()
+	err := t.owned()
 	if errors.Is(err, errNotOwned) {
 		err = t.batchLocked(func(c *nftables.Conn) error { c.AddTable(table); return nil })
 	}

@@ -185,6 +185,33 @@ func TestOwned(t *testing.T) {
 	do(t, next.Reset([]Jail{jail("a1", 2)}), next.Add(jail("b2", 2)))
 }
 
+// TestPlain does without an owned table, as before Linux 6.9.
+func TestPlain(t *testing.T) {
+	tbl, err := Open(Group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tbl.Close()
+	tbl.plain = true
+	out, err := exec.Command("nft", "delete", "table", "inet", Name).CombinedOutput()
+	if err != nil && !strings.Contains(string(out), "No such file") {
+		t.Fatalf("nft: %v %s", err, out)
+	}
+	do(t, tbl.Reset(nil), tbl.Add(jail("a1", 2)))
+	if got := ruleset(t); strings.Contains(got, "flags owner") {
+		t.Errorf("the table is owned:\n%s", got)
+	}
+	if err := tbl.Add(jail("a1", 2)); err == nil {
+		t.Error("a jail was added twice")
+	}
+	do(t, tbl.Allow(jail("a1", 2), []Dest{dest(TCP, "192.0.2.1", 443, 0)}))
+	do(t, tbl.Reset([]Jail{jail("a1", 2)}))
+	golden(t, "plain")
+	if out, err := exec.Command("nft", "delete", "table", "inet", Name).CombinedOutput(); err != nil {
+		t.Fatalf("nft: %v %s", err, out)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	tests := []struct {
 		name  string

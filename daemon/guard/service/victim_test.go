@@ -54,9 +54,12 @@ func (v *victim) do(words []string) string {
 		return "ok"
 	case "hop":
 		return hop(words[1])
-	case "child": // another process of the jail's dials
-		out, err := exec.Command("/proc/self/exe").CombinedOutput()
-		return fmt.Sprint(string(out), err)
+	case "run":
+		out, err := exec.Command(words[1], words[2:]...).Output()
+		if err != nil {
+			return err.Error()
+		}
+		return string(out)
 	case "guard": // talks to the guard itself
 		return talk(words[1])
 	}
