@@ -2,7 +2,7 @@
 // a jail was not allowed.
 //
 //	c, err := client.Dial(client.Socket)
-//	id, err := c.Confine(pidfd)
+//	jail, err := c.Confine(pidfd)
 //	// the process starts the program
 //	err = c.Free()
 //	err = c.Allow(client.Dest{Proto: "tcp", Addr: addr, Port: 443})
@@ -37,6 +37,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/daemon/guard/cgroup"
 )
 
 // Socket is where the service listens.
@@ -101,13 +103,28 @@ func (c *Conn) Close() error { return c.conn.Close() }
 // was said of them. It is closed when the connection ends.
 func (c *Conn) Dropped() <-chan Dest { return c.dropped }
 
-// Confine makes a jail for a process, and returns its id.
-func (c *Conn) Confine(pidfd int) (string, error) {
+// Jail is one that was made.
+type Jail struct {
+	ID     string
+	Cgroup string
+}
+
+// Holds says whether a process is in the jail. It cannot leave by itself, but may
+// have had itself moved by one that is root's and does so for its user: systemd,
+// for instance, which the session bus leads to. New sockets of it are not covered
+// then.
+func (j Jail) Holds(pid int) bool {
+	group, err := new(cgroup.Tree).Of(pid)
+	return err == nil && j.Cgroup != "" && group == j.Cgroup
+}
+
+// Confine makes a jail for a process.
+func (c *Conn) Confine(pidfd int) (Jail, error) {
 	r, err := c.do(&Request{Op: OpConfine, Network: c.network}, unix.UnixRights(pidfd))
 	if err != nil {
-		return "", fmt.Errorf("confine: %w", err)
+		return Jail{}, fmt.Errorf("confine: %w", err)
 	}
-	return r.Jail, nil
+	return Jail{r.Jail, r.Cgroup}, nil
 }
 
 // Free lets the process go that was confined. What it has started stays.

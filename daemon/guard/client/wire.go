@@ -44,9 +44,10 @@ type Dest struct {
 // Reply answers a request, or tells of a packet that was dropped.
 type Reply struct {
 	ID      uint64 `json:"id,omitempty"`
-	Error   string `json:"error,omitempty"` // "": it was done
-	Jail    string `json:"jail,omitempty"`  // of confine
-	Ended   int    `json:"ended,omitempty"` // of deny and unlisten: connections
+	Error   string `json:"error,omitempty"`  // "": it was done
+	Jail    string `json:"jail,omitempty"`   // of confine
+	Cgroup  string `json:"cgroup,omitempty"` // of confine: where the jail is
+	Ended   int    `json:"ended,omitempty"`  // of deny and unlisten: connections
 	Dropped *Dest  `json:"dropped,omitempty"`
 }
 

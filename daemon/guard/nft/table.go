@@ -21,11 +21,15 @@ type Table struct {
 	link   *netlink.Conn // what conn talks through
 	levels map[int]bool  // that packets are dispatched by
 	jails  map[string]bool
-	plain  bool // as on an old kernel, for tests
+
+	plain bool // without an owner
 }
 
 // patience is how long the kernel may take for a batch.
 const patience = 10 * time.Second
+
+// Plain has t do without an owned table, as before Linux 6.9.
+func (t *Table) Plain() { t.plain = true }
 
 // Open opens the way to the table, and changes nothing. A jail's dropped packets
 // are logged to a group.
@@ -80,6 +84,21 @@ func (t *Table) batchLocked(fill func(*nftables.Conn) error) error {
 		return errors.Join(err, again)
 	}
 	return err
+}
+
+// Gone says whether somebody has deleted the table, as "nft flush ruleset" does
+// with one that is not owned. Then nothing is dropped.
+func (t *Table) Gone() (bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.link.SetDeadline(time.Now().Add(patience)); err != nil {
+		return false, err
+	}
+	_, err := t.conn.ListTableOfFamily(Name, table.Family)
+	if errors.Is(err, unix.ENOENT) {
+		return true, nil
+	}
+	return false, err
 }
 
 // Reset replaces all that the table has by jails that are shut, at once.

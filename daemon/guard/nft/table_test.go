@@ -192,7 +192,7 @@ func TestPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tbl.Close()
-	tbl.plain = true
+	tbl.Plain()
 	out, err := exec.Command("nft", "delete", "table", "inet", Name).CombinedOutput()
 	if err != nil && !strings.Contains(string(out), "No such file") {
 		t.Fatalf("nft: %v %s", err, out)
@@ -207,9 +207,18 @@ func TestPlain(t *testing.T) {
 	do(t, tbl.Allow(jail("a1", 2), []Dest{dest(TCP, "192.0.2.1", 443, 0)}))
 	do(t, tbl.Reset([]Jail{jail("a1", 2)}))
 	golden(t, "plain")
+	if gone, err := tbl.Gone(); gone || err != nil {
+		t.Errorf("the table is gone: %v, %v", gone, err)
+	}
 	if out, err := exec.Command("nft", "delete", "table", "inet", Name).CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v %s", err, out)
 	}
+	if gone, err := tbl.Gone(); !gone || err != nil {
+		t.Errorf("the table was deleted: got %v, %v", gone, err)
+	}
+	do(t, tbl.Reset([]Jail{jail("a1", 2)}))
+	golden(t, "plain")
+	ruleset(t, "delete", "table", "inet", Name)
 }
 
 func TestCheck(t *testing.T) {

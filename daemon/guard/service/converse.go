@@ -56,7 +56,7 @@ func (s *service) converse(ctx context.Context, uc *net.UnixConn, p peer) {
 		if r.Op == client.OpConfine && j == nil {
 			j, err = s.begin(c, r, pidfd)
 			if err == nil {
-				reply.Jail = j.ID
+				reply.Jail, reply.Cgroup = j.ID, j.group.Path
 				_ = c.SetReadDeadline(time.Time{})
 			}
 		} else {

@@ -1,71 +1,12 @@
 package service
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/netjail/netjail/daemon/guard/client"
-	"github.com/netjail/netjail/interpose"
 )
-
-// yes is a policy that answers yes to everything.
-type yes struct{}
-
-func (yes) Check(*interpose.Call) interpose.Verdict                   { return interpose.Allow }
-func (yes) Decide(context.Context, *interpose.Call) interpose.Verdict { return interpose.Allow }
-
-// launcherMain runs a victim under the filter, which allows everything, and in a
-// jail, which allows what the environment says.
-func launcherMain() int {
-	if err := launchVictim(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-func launchVictim() error {
-	s, err := interpose.Prepare(&interpose.Command{Path: os.Getenv("SELF"), Args: []string{"victim"}, Env: []string{role + "=victim"}})
-	if err != nil {
-		return err
-	}
-	c, err := client.Dial(os.Getenv("SOCKET"))
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	keeper, err := unix.PidfdOpen(s.Keeper(), 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(keeper)
-	if _, err := c.Confine(keeper); err != nil {
-		return err
-	}
-	p, err := s.Start()
-	if err != nil {
-		return err
-	}
-	if err := c.Free(); err != nil {
-		return err
-	}
-	if err := c.Free(); err == nil {
-		return fmt.Errorf("freed twice")
-	}
-	if err := c.Allow(destsFrom(strings.Fields(os.Getenv("ALLOW")))...); err != nil {
-		return err
-	}
-	go func() { _ = interpose.NewSupervisor(p.TakeListener(), yes{}, nil).Serve(context.Background()) }()
-	_, err = p.Wait()
-	return err
-}
 
 // TestLauncher: a program under a supervisor that says yes to everything reaches
 // what the jail allows. The keeper that it was forked from is in no jail.
@@ -79,8 +20,10 @@ func TestLauncher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	launcher := filepath.Join(filepath.Dir(s.socket), "launcher")
+	run(t, "go", "build", "-o", launcher, "./testdata/launcher")
 	for _, uid := range []int{user1, 0} {
-		v := start(t, "launcher", s.attr(uid), "SELF="+self, "SOCKET="+s.socket, "ALLOW=tcp "+world4+":80 udp "+world4+":80")
+		v := start(t, launcher, s.attr(uid), "SELF="+self, "SOCKET="+s.socket, "ALLOW=tcp "+world4+":80 udp "+world4+":80")
 		v.want(t, "ok", "dial tcp %s:80", world4)
 		v.want(t, "ok", "udp %s:80", world4)
 		v.want(t, "not", "dial tcp %s:81", world4)

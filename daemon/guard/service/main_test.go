@@ -23,7 +23,6 @@ func init() {
 	roles["guard"] = guardMain
 	roles["world"] = func() int { return serve(newWorld()) }
 	roles["victim"] = func() int { return serve(new(victim)) }
-	roles["launcher"] = launcherMain
 	roles["supervisor"] = func() int { return serve(new(supervisor)) }
 }
 
@@ -84,7 +83,10 @@ func start(t testing.TB, r string, attr *syscall.SysProcAttr, env ...string) *ag
 
 func launch(r string, attr *syscall.SysProcAttr, env ...string) (*agent, error) {
 	cmd := exec.Command("/proc/self/exe")
-	if r == "guard" { // with no more than contrib/systemd gives it
+	switch {
+	case strings.HasPrefix(r, "/"): // another program
+		cmd = exec.Command(r)
+	case r == "guard": // with no more than contrib/systemd gives it
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err

@@ -44,6 +44,7 @@ type Config struct {
 	Tree     *cgroup.Tree // nil: found
 	Group    uint16       // that dropped packets are logged to; 0: nft.Group
 	Log      *slog.Logger // nil: nothing is logged
+	Plain    bool         // do not own the table, as before Linux 6.9
 }
 
 // service serves.
@@ -102,6 +103,9 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer s.table.Close()
+	if cfg.Plain {
+		s.table.Plain()
+	}
 	log, err := nft.OpenLog(cfg.Group) // which another service would have, if there were one
 	if err != nil {
 		return err
@@ -219,8 +223,37 @@ func (s *service) sweepAll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			s.restore()
 			s.sweep()
 		}
+	}
+}
+
+// restore makes the table anew when somebody has deleted it. What was allowed is
+// not known here: all jails are shut.
+func (s *service) restore() {
+	gone, err := s.table.Gone()
+	if err != nil {
+		s.log.Error("look at the table", "error", err)
+	}
+	if !gone {
+		return
+	}
+	s.log.Error("somebody has deleted the table: all jails are shut", "table", nft.Name)
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var shut []nft.Jail
+	for _, j := range s.jails {
+		if j.conn != nil {
+			j.conn.Close()
+		}
+		j.shut = true
+		shut = append(shut, j.Jail)
+	}
+	if err := s.table.Reset(shut); err != nil {
+		s.log.Error("make the table anew", "error", err)
 	}
 }
 

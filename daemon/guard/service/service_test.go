@@ -30,7 +30,7 @@ func guardMain() int {
 	tree, err := cgroup.Find()
 	if err == nil {
 		tree.Below = os.Getenv("BELOW")
-		var cfg = Config{Tree: tree, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
+		var cfg = Config{Tree: tree, Plain: os.Getenv("PLAIN") != "", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
 		if cfg.Listener, err = Listen(os.Getenv("SOCKET")); err == nil {
 			fmt.Println("ready")
 			err = Run(ctx, cfg)
@@ -52,6 +52,7 @@ type scene struct {
 	socket string
 	tree   *cgroup.Tree
 	root   string // of the test's cgroups
+	plain  string // not "": no owned table
 }
 
 func newScene(t testing.TB) *scene {
@@ -149,7 +150,7 @@ func (s *scene) cgroups() {
 func (s *scene) serve() {
 	s.t.Helper()
 	var err error
-	s.guard, err = launch("guard", &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, "SOCKET="+s.socket, "BELOW="+s.root)
+	s.guard, err = launch("guard", &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, "SOCKET="+s.socket, "BELOW="+s.root, "PLAIN="+s.plain)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -327,6 +328,17 @@ func TestHop(t *testing.T) {
 	s.none("tcp " + world4 + ":80")
 	j.want(t, "confine: the guard does not serve: a program in a jail is not served", "v guard %s", s.socket)
 
+	// Who may do so moves it, and the supervisor sees that.
+	j.want(t, "true", "holds")
+	pid, err := strconv.Atoi(j.do("v pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.tree.Move(pid, s.root+"/"+strconv.Itoa(user1)+"/delegated/app"); err != nil {
+		t.Fatal(err)
+	}
+	j.want(t, "false", "holds")
+
 	// Who is in no jail moves where it likes: that is what the jail is kept from.
 	bare := s.supervisor(user1)
 	bare.want(t, "ok", "start")
@@ -375,4 +387,31 @@ func TestEnd(t *testing.T) {
 			again.want(t, "ok", "v dial tcp %s:80", world4)
 		})
 	}
+}
+
+// TestFlushed: who flushes all rules shuts the jails, a moment later.
+func TestFlushed(t *testing.T) {
+	s := newScene(t)
+	run(t, "nft", "flush", "ruleset")
+	j := s.jail(user1)
+	j.want(t, "ok", "allow tcp %s:80", world4)
+	s.quit(unix.SIGTERM)
+	j.stop()
+	run(t, "nft", "flush", "ruleset")
+
+	s.plain = "yes"
+	s.serve()
+	j = s.jail(user1)
+	j.want(t, "ok", "allow tcp %s:80", world4)
+	j.want(t, "ok", "v dial tcp %s:80", world4)
+	run(t, "nft", "flush", "ruleset")
+	soon(t, "the table is there again", func() bool { return strings.Contains(ruleset(t), "jail-") })
+	j.want(t, "not", "v dial tcp %s:80", world4)
+	j.want(t, "not", "v dial tcp %s:81", world4)
+	s.none("tcp " + world4 + ":81")
+	j.stop()
+	soon(t, "nothing is left", func() bool { return !strings.Contains(ruleset(t), "jail-") })
+	j = s.jail(user1)
+	j.want(t, "ok", "allow tcp %s:80", world4)
+	j.want(t, "ok", "v dial tcp %s:80", world4)
 }

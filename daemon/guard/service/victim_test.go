@@ -187,6 +187,7 @@ func talk(socket string) string {
 type supervisor struct {
 	victim *agent
 	conn   *client.Conn
+	jail   client.Jail
 }
 
 func (s *supervisor) do(words []string) string {
@@ -196,6 +197,8 @@ func (s *supervisor) do(words []string) string {
 	switch words[0] {
 	case "v":
 		return s.victim.do("%s", strings.Join(words[1:], " "))
+	case "holds":
+		return fmt.Sprint(s.jail.Holds(s.victim.cmd.Process.Pid))
 	case "cgroup":
 		path, err := new(cgroup.Tree).Of(s.victim.cmd.Process.Pid)
 		if err != nil {
@@ -223,7 +226,7 @@ func (s *supervisor) tell(words []string) (err error) {
 		var fd int
 		if fd, err = unix.PidfdOpen(s.victim.cmd.Process.Pid, 0); err == nil {
 			defer unix.Close(fd)
-			_, err = s.conn.Confine(fd)
+			s.jail, err = s.conn.Confine(fd)
 		}
 	case "confinepid":
 		pid, _ := strconv.Atoi(words[1])

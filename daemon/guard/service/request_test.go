@@ -1,0 +1,59 @@
+package service
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/netjail/netjail/daemon/guard/client"
+)
+
+// FuzzRequest: what is taken for a request names what the kernel can be told of.
+func FuzzRequest(f *testing.F) {
+	for _, line := range []string{
+		`{"id":1,"op":"confine","network":7}`,
+		`{"id":2,"op":"allow","dests":[{"proto":"tcp","addr":"192.0.2.1","port":443,"timeout_ms":1000}]}`,
+		`{"op":"deny","dests":[{"proto":"icmp","addr":"2001:db8::1"}]}`,
+		`{"op":"listen","dests":[{"proto":"udp","port":53}]}`,
+		`{"op":"allow","dests":[{"proto":"tcp","addr":"::ffff:192.0.2.1","port":443,"timeout_ms":9223372036854775807}]}`,
+	} {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decode(b)
+		if err != nil {
+			return
+		}
+		for _, local := range []bool{true, false} {
+			list, err := destsOf(r, local)
+			if err != nil {
+				continue
+			}
+			if len(list) == 0 || len(list) > client.MaxDests {
+				t.Fatalf("%d destinations", len(list))
+			}
+			for i := range list {
+				if err := list[i].Check(local); err != nil || list[i].Timeout > maxTimeout {
+					t.Errorf("got %+v: %v", list[i], err)
+				}
+			}
+		}
+	})
+}
+
+func TestJailed(t *testing.T) {
+	for group, want := range map[string]bool{
+		"/": false, "/user.slice/session-1.scope": false, "/a/netjail-0123": true, "/a/netjail-0123/below": true,
+		"/a/not-netjail-0123": false, "/netjail": false,
+	} {
+		if got := jailed(group); got != want {
+			t.Errorf("%s: got %v", group, got)
+		}
+	}
+}
+
+func TestNewID(t *testing.T) {
+	a, b := newID(), newID()
+	if a == b || len(a) != 2*idLen || strings.Trim(a, "0123456789abcdef") != "" {
+		t.Errorf("got %q, then %q", a, b)
+	}
+}
