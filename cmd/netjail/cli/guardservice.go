@@ -15,6 +15,7 @@ import (
 )
 
 const guardLong = `Serve all users of this machine as the kernel's part of a jail (root only).
+No jail uses it yet: it is the service alone.
 
 It has nftables drop what a jail was not allowed, by its cgroup, even when
 netjail itself was killed. It takes network away from processes of the users
@@ -34,7 +35,9 @@ func (a *app) guardCommand() *cobra.Command {
 		Use:   "guard",
 		Short: "Have the kernel drop what jails were not allowed (root; a service)",
 		Long:  guardLong,
-		Args:  hinting(cobra.NoArgs),
+		// Until supervisors ask it for anything it is of no use to anybody.
+		Hidden: true,
+		Args:   hinting(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if os.Getuid() != 0 {
 				return hint(errors.New("guard: only root can have the kernel drop packets"), "sudo netjail guard, or install the service: netjail guard --help")
