@@ -64,7 +64,7 @@ func TestMeterNormal(t *testing.T) {
 	}
 	for i := range 20000 { // a loop of requests without a cache, npm, apt
 		now = now.Add(60 * time.Millisecond)
-		ask([]string{"registry.npmjs.org", "deb.debian.org", "security.debian.org"}[i%3])
+		ask([]string{"registry.packages.example", "deb.mirror.example", "security.mirror.example"}[i%3])
 	}
 	for i := range 100 { // a page of much variety each six seconds
 		now = now.Add(6 * time.Second)
@@ -74,7 +74,7 @@ func TestMeterNormal(t *testing.T) {
 		ask(fmt.Sprintf("rr%d---sn-abcdef.googlevideo.com", i))
 		ask(fmt.Sprintf("d%d.cloudfront.net", i)) // each is a customer
 	}
-	if u := m.Usage("registry.npmjs.org", epoch.Add(20*time.Minute)); u.Names > 1 {
+	if u := m.Usage("registry.packages.example", epoch.Add(20*time.Minute)); u.Names > 1 {
 		t.Errorf("got %+v", u)
 	}
 }
