@@ -1,4 +1,4 @@
-// Launcher runs a program under the filter, which allows everything, and in a jail
+// Command launcher runs a program under the filter, which allows everything, and in a jail
 // of the guard's, which allows what the environment says. It is a program of its
 // own because what package interpose does between fork and exec cannot be built
 // with a fuzzer's instruments.
