@@ -47,7 +47,7 @@ func (m *Missing) Error() string { return fmt.Sprintf("guard %s: %s", m.Kind, m.
 
 // absent are the guards of which nothing is known.
 var absent = map[Kind]Missing{
-	NFT:   {NFT, "jails of this netjail do not use the guard service yet", "--guard landlock needs none"},
+	NFT:   {NFT, "jails of this netjail do not use the guard service yet", "take --guard landlock, or leave --guard out"},
 	Netns: {Netns, "there are no private networks in this netjail", "it takes pasta (package passt), user namespaces and /dev/net/tun; --guard landlock takes none"},
 }
 
