@@ -97,15 +97,25 @@ func (k *call) listen() result {
 	if errno != 0 {
 		return k.ifValid(errno)
 	}
-	return k.decide(&Call{Op: Listen, Network: TCP, Addr: local}, func() result {
-		k.s.names.Lock()
-		defer k.s.names.Unlock()
-		if now, errno := s.localAddr(); errno != 0 || now != local {
-			// Somebody bound it while the question was open.
-			return result{later: func(context.Context) result { return k.listenAgain() }}
+	c := &Call{Op: Listen, Network: TCP, Addr: local}
+	return k.decide(c, func() result {
+		r := k.listenAt(local, backlog)
+		if r.errno == 0 && r.later == nil {
+			k.bound(c.Lead)
 		}
-		return done(sys.Listen(s.fd, backlog))
+		return r
 	})
+}
+
+// listenAt listens at the address that was decided about.
+func (k *call) listenAt(local netip.AddrPort, backlog int) result {
+	k.s.names.Lock()
+	defer k.s.names.Unlock()
+	if now, errno := k.socket.localAddr(); errno != 0 || now != local {
+		// Somebody bound it while the question was open.
+		return result{later: func(context.Context) result { return k.listenAgain() }}
+	}
+	return done(sys.Listen(k.socket.fd, backlog))
 }
 
 // listenAgain decides about an address that has changed since.

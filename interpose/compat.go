@@ -24,7 +24,7 @@ func (c *Command) compat() (*filter.Arch, error) {
 	switch {
 	case !c.Compat:
 		return nil, nil
-	case filter.Compat == nil:
+	case filter.Compat == nil || c.Messages:
 		return nil, ErrNoCompat
 	}
 	return filter.Compat, nil

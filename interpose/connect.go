@@ -39,7 +39,7 @@ func (k *call) connect() result {
 	case !ok:
 		return k.connectNowhere(addr)
 	}
-	c := &Call{Op: Connect, Network: network, Addr: to}
+	c := &Call{Op: Connect, Network: network, Addr: to, Nowait: s.nonblock}
 	return k.decide(c, func() result { return k.connectLed(c, addr) })
 }
 

@@ -68,6 +68,7 @@ type Call struct {
 	Addr    netip.AddrPort // of TCP, UDP, ICMP: as the program wrote it
 	Path    string         // of Unix: the socket's resolved path, or '@' and an abstract name
 	File    File           // of Unix with a path: the socket's inode
+	Nowait  bool           // of a Connect: the socket is in non-blocking mode, and its caller does not expect to wait
 
 	// Lead is set by a policy that allows the call, and has it made in another
 	// way. Of a Send only Decide may set it.
@@ -87,8 +88,8 @@ type Lead struct {
 	// reads back afterwards. It is of the family that Addr has.
 	To netip.AddrPort
 
-	// Bound is told the local address of the socket that was connected, before
-	// the caller goes on.
+	// Bound is told the local address of the socket that was connected, or that
+	// listens, before the caller goes on. It must not block when Check set it.
 	Bound func(local netip.AddrPort)
 
 	// Reply is shown the datagrams that arrive for the socket of a Send from

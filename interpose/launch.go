@@ -25,6 +25,11 @@ type Command struct {
 	// their sockets, because socketcall(2) hides what it does from the filter.
 	Compat bool
 
+	// Messages leaves sendmsg and sendmmsg to the kernel, because a guard has what
+	// they send. No socket that the program inherits may be one that the guard does
+	// not know, and Compat cannot be had with it.
+	Messages bool
+
 	// Landlock is what stands behind the filter.
 	Landlock Domain
 
@@ -141,7 +146,7 @@ func Prepare(c *Command) (*Starter, error) {
 	runtime.LockOSThread()
 	s := &Starter{launch: sys.Launch{
 		Path: c.Path, Args: c.Args, Env: c.Env, Pgid: unix.Getpgrp(), Nofile: nofile,
-		Filter: filter.Program(filter.Native, compat), Flags: flags,
+		Filter: filter.Program(filter.Native, filter.Options{Compat: compat, Messages: c.Messages}), Flags: flags,
 		Landlock: ruleset, SuccessorArgs: c.SuccessorArgs, Handover: c.Handover,
 	}}
 	s.keeper, err = sys.Fork(&s.launch)

@@ -21,12 +21,18 @@ func (k *call) connectLed(c *Call, addr []byte) result {
 		addr = sockaddr.Inet(lead.To, c.Addr.Addr().Is4())
 	}
 	r := k.connectTo(addr)
-	if lead.Bound != nil {
-		if local, errno := k.socket.localAddr(); errno == 0 && local.Port() != 0 {
-			lead.Bound(local)
-		}
-	}
+	k.bound(lead)
 	return r
+}
+
+// bound tells lead which address the socket has.
+func (k *call) bound(lead *Lead) {
+	if lead == nil || lead.Bound == nil {
+		return
+	}
+	if local, errno := k.socket.localAddr(); errno == 0 && local.Port() != 0 {
+		lead.Bound(local)
+	}
 }
 
 // datagram is the content of one Send. Where the policy looked at it, what it

@@ -54,7 +54,7 @@ var harmlessSocketcall = []uint32{
 func (a *Arch) foreign(b *builder, compat *Arch) {
 	switch {
 	case compat != nil:
-		b.on(compat.Audit, compat.calls)
+		b.on(compat.Audit, func(b *builder) { compat.calls(b, Notify) })
 	case a.Other != 0:
 		b.on(a.Other, ret(Notify))
 	}
@@ -80,7 +80,7 @@ func socketcall(b *builder) {
 // filter cannot see.
 func (a *Arch) Action(nr uint32, args *[6]uint64) uint32 {
 	var b builder
-	a.calls(&b)
+	a.calls(&b, Notify)
 	var acc uint32
 	for pc := 0; pc < len(b.prog); pc++ {
 		in := &b.prog[pc]

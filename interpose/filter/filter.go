@@ -7,7 +7,7 @@
 // loads no argument, so the kernel answers it from the bitmap it caches
 // (kernel/seccomp.c, seccomp_cache_prepare).
 //
-//	prog := filter.Program(filter.Native, nil)
+//	prog := filter.Program(filter.Native, filter.Options{})
 //
 // It installs nothing and knows no policy.
 package filter
@@ -35,22 +35,34 @@ const (
 	flowLabelMgr = 32  // IPV6_FLOWLABEL_MGR
 )
 
-// Program returns the program for a, and for the calls of compat where that is
-// not nil. It is a pure function of both.
-//
-// Without compat the supervisor is notified of calls of the 32-bit ABI, only to
-// refuse them: it can say which program made them.
-func Program(a Arch, compat *Arch) []unix.SockFilter {
+// Options say how a program differs from the strictest. They exclude each other.
+type Options struct {
+	// Compat is the 32-bit ABI whose calls are let through as those of the native
+	// one are. Nil: the supervisor is notified of them, only to refuse them: it can
+	// say which program made them.
+	Compat *Arch
+
+	// Messages leaves sendmsg and sendmmsg alone: where they lead the kernel
+	// decides by itself.
+	Messages bool
+}
+
+// Program returns the program for a. It is a pure function of both.
+func Program(a Arch, o Options) []unix.SockFilter {
 	var b builder
 	b.load(offArch)
-	a.foreign(&b, compat)
+	a.foreign(&b, o.Compat)
 	b.unless(a.Audit, ret(Errno(unix.ENOSYS)))
-	a.calls(&b)
+	messages := Notify
+	if o.Messages {
+		messages = Allow
+	}
+	a.calls(&b, messages)
 	return b.assemble()
 }
 
-// calls writes what becomes of a's calls.
-func (a *Arch) calls(b *builder) {
+// calls writes what becomes of a's calls; messages, of sendmsg and sendmmsg.
+func (a *Arch) calls(b *builder, messages uint32) {
 	b.load(offNr)
 	if a.X32 {
 		b.atLeast(x32Bit, ret(Errno(unix.ENOSYS)))
@@ -81,8 +93,8 @@ func (a *Arch) calls(b *builder) {
 	b.on(n.Ioctl, ioctl)
 	// sendto is left alone where it carries no address: that is what send(2) is.
 	b.on(n.Sendto, fastOpenElse(3, addressed))
-	b.on(n.Sendmsg, fastOpenElse(2, ret(Notify)))
-	b.on(n.Sendmmsg, fastOpenElse(3, ret(Notify)))
+	b.on(n.Sendmsg, fastOpenElse(2, ret(messages)))
+	b.on(n.Sendmmsg, fastOpenElse(3, ret(messages)))
 	b.on(n.Recvfrom, recvfrom)
 	b.on(n.Connect, ret(Notify))
 	b.on(n.Bind, ret(Notify))
