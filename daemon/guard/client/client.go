@@ -143,6 +143,10 @@ func (c *Conn) Allow(dests ...Dest) error { return c.tell(OpAllow, dests) }
 // they are allowed again. They have no timeouts.
 func (c *Conn) Deny(dests ...Dest) error { return c.tell(OpDeny, dests) }
 
+// Forget has nothing said of destinations any more: they are neither allowed nor
+// denied. What is open goes on; what begins is dropped, and told of.
+func (c *Conn) Forget(dests ...Dest) error { return c.tell(OpForget, dests) }
+
 // Listen lets others begin to send to ports of the jail's own.
 func (c *Conn) Listen(ports ...Dest) error { return c.tell(OpListen, ports) }
 

@@ -15,6 +15,7 @@ const (
 	OpFree     = "free"
 	OpAllow    = "allow"
 	OpDeny     = "deny"
+	OpForget   = "forget"
 	OpListen   = "listen"
 	OpUnlisten = "unlisten"
 )

@@ -114,6 +114,15 @@ func (t *Table) Deny(j Jail, dests []Dest) error {
 	return t.change(j, "deny", []change{{s.deny4, s.deny6, dests, true}, {s.allow4, s.allow6, untimed(dests), false}})
 }
 
+// Forget has destinations neither allowed nor denied. What is open goes on. So
+// does a flow that was stopped when they were denied, if it has not ended and the
+// kernel remembers it.
+func (t *Table) Forget(j Jail, dests []Dest) error {
+	s := setsOf(j)
+	dests = untimed(dests)
+	return t.change(j, "forget", []change{{s.allow4, s.allow6, dests, false}, {s.deny4, s.deny6, dests, false}})
+}
+
 // Listen lets others begin what goes to ports of a jail's own.
 func (t *Table) Listen(j Jail, ports []Dest) error {
 	s := setsOf(j)

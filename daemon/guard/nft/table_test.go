@@ -88,6 +88,11 @@ func TestRuleset(t *testing.T) {
 		tbl.Deny(a, []Dest{dest(TCP, "192.0.2.1", 443, 0)}),
 	)
 	golden(t, "changed")
+	do(t, tbl.Forget(a, []Dest{
+		dest(UDP, "192.0.2.1", 53, 0), dest(TCP, "192.0.2.1", 443, 0), dest(TCP, "2001:db8::1", 443, 0),
+		dest(TCP, "203.0.113.1", 80, 0), // of which nothing was said
+	}))
+	golden(t, "forgotten")
 	do(t, tbl.Shut(a))
 	golden(t, "shut")
 	do(t, tbl.Remove(a), tbl.Shut(b), tbl.Remove(b))
@@ -153,6 +158,7 @@ func TestFull(t *testing.T) {
 	if got := ruleset(t, "list", "set", "inet", Name, "jail-a1-deny4"); !strings.Contains(got, "10.0.0.1 . tcp") {
 		t.Errorf("what could not be allowed is not denied any more:\n%s", got)
 	}
+	do(t, tbl.Forget(a, many[:2]), tbl.Allow(a, many[:1]))
 }
 
 // TestOwned: nobody else flushes the table, and it stays when its owner ends,

@@ -233,6 +233,8 @@ func (s *service) handle(j *jail, r *client.Request) (int, error) {
 	switch r.Op {
 	case client.OpAllow:
 		return 0, s.table.Allow(j.Jail, dests)
+	case client.OpForget:
+		return 0, s.table.Forget(j.Jail, dests)
 	case client.OpListen:
 		return 0, s.table.Listen(j.Jail, dests)
 	case client.OpDeny:

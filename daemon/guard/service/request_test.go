@@ -13,6 +13,7 @@ func FuzzRequest(f *testing.F) {
 		`{"id":1,"op":"confine","network":7}`,
 		`{"id":2,"op":"allow","dests":[{"proto":"tcp","addr":"192.0.2.1","port":443,"timeout_ms":1000}]}`,
 		`{"op":"deny","dests":[{"proto":"icmp","addr":"2001:db8::1"}]}`,
+		`{"op":"forget","dests":[{"proto":"udp","addr":"192.0.2.1","port":53}]}`,
 		`{"op":"listen","dests":[{"proto":"udp","port":53}]}`,
 		`{"op":"allow","dests":[{"proto":"tcp","addr":"::ffff:192.0.2.1","port":443,"timeout_ms":9223372036854775807}]}`,
 	} {

@@ -304,6 +304,33 @@ func TestDeny(t *testing.T) {
 	})
 }
 
+// TestForget: what is open goes on, and what begins is dropped and told of.
+func TestForget(t *testing.T) {
+	s := newScene(t)
+	j := s.jail(user1)
+	each(t, func(t *testing.T, w, _ string) {
+		j.want(t, "ok", "allow tcp %s:80 udp %s:80", w, w)
+		j.want(t, "ok", "deny tcp %s:81", w)
+		j.want(t, "ok", "v hold tcp %s:80", w)
+		j.want(t, "ok", "v udp %s:80", w)
+		j.want(t, "ok", "forget tcp %s:80 udp %s:80 tcp %s:81 tcp %s:82", w, w, w, w)
+		j.want(t, "ok", "v echo")
+		j.want(t, "ok", "v udp %s:80", w)
+		for _, port := range []string{"80", "81"} {
+			n := s.count("tcp " + w + ":" + port)
+			if got := j.do("v dial tcp %s:%s", w, port); !strings.Contains(got, "timeout") {
+				t.Errorf("port %s: got %q, want that it is dropped", port, got)
+			}
+			if got := s.count("tcp " + w + ":" + port); got != n {
+				t.Errorf("port %s: %d more packets arrived", port, got-n)
+			}
+			j.want(t, "tcp "+w+":"+port, "dropped")
+		}
+		j.want(t, "ok", "allow tcp %s:81", w)
+		j.want(t, "ok", "v dial tcp %s:81", w)
+	})
+}
+
 // TestDropped: the supervisor hears of what was dropped.
 func TestDropped(t *testing.T) {
 	s := newScene(t)

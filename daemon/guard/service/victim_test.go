@@ -245,6 +245,8 @@ func (s *supervisor) tell(words []string) (err error) {
 		err = s.conn.Allow(destsFrom(words[1:])...)
 	case "deny":
 		err = s.conn.Deny(destsFrom(words[1:])...)
+	case "forget":
+		err = s.conn.Forget(destsFrom(words[1:])...)
 	case "open":
 		err = s.conn.Listen(destsFrom(words[1:])...)
 	case "close":
