@@ -3,7 +3,6 @@ package rules
 import (
 	"net/netip"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -55,30 +54,36 @@ func addrHost(a netip.Addr) Host {
 
 // String returns the host as a destination spells it, without brackets.
 func (h Host) String() string {
+	var short [64]byte // on the stack
+	return string(h.appendTo(short[:0]))
+}
+
+// appendTo appends the text of String.
+func (h *Host) appendTo(b []byte) []byte {
 	switch h.Kind {
 	case HostAny:
-		return "@any"
+		return append(b, "@any"...)
 	case HostClass:
-		return "@" + h.Class.String()
+		return append(append(b, '@'), h.Class.String()...)
 	case HostPrefix:
-		return h.Prefix.String()
+		return h.Prefix.AppendTo(b)
 	case HostSuffix:
-		if h.Apex {
-			return "." + h.Name
+		if !h.Apex {
+			b = append(b, '*')
 		}
-		return "*." + h.Name
+		return append(append(b, '.'), h.Name...)
 	case HostName:
-		return h.Name
+		return append(b, h.Name...)
 	case HostAddr:
-		return h.Addr.String()
+		return h.Addr.AppendTo(b)
 	case HostUnix:
-		return "unix:" + escapeUnix(h.Name)
+		return appendUnix(append(b, "unix:"...), h.Name)
 	}
-	return ""
+	return b
 }
 
 // is6 says whether the host needs brackets before a port.
-func (h Host) is6() bool {
+func (h *Host) is6() bool {
 	return h.Kind == HostAddr && h.Addr.Is6() || h.Kind == HostPrefix && h.Prefix.Addr().Is6()
 }
 
@@ -91,41 +96,45 @@ func (d Destination) Equal(o Destination) bool { return d == o }
 // String returns the canonical spelling, which ParseDestination reads back to
 // an equal value, and "" for the zero value.
 func (d Destination) String() string {
-	if d.Host.Kind == HostNone {
-		return ""
-	}
-	if d.Host.Kind == HostUnix {
-		return d.Host.String()
-	}
-	var b strings.Builder
-	b.WriteString(d.scheme())
-	if d.Ports.All() {
-		b.WriteString(d.Host.String())
-		return b.String()
-	}
-	if d.Host.is6() {
-		b.WriteString("[" + d.Host.String() + "]")
-	} else {
-		b.WriteString(d.Host.String())
-	}
-	b.WriteString(":" + d.Ports.String())
-	return b.String()
+	var short [64]byte // on the stack
+	return string(d.appendTo(short[:0]))
 }
 
-func (d Destination) scheme() string {
-	switch {
-	case d.Listen && d.Proto != AnyProto:
-		return "listen+" + d.Proto.String() + "://"
-	case d.Listen:
-		return "listen://"
-	case d.Proto != AnyProto:
-		return d.Proto.String() + "://"
+// appendTo appends the text of String.
+func (d *Destination) appendTo(b []byte) []byte {
+	if d.Host.Kind == HostNone || d.Host.Kind == HostUnix {
+		return d.Host.appendTo(b)
 	}
-	return ""
+	b = d.appendScheme(b)
+	switch {
+	case d.Ports.All():
+		return d.Host.appendTo(b)
+	case d.Host.is6():
+		b = append(d.Host.appendTo(append(b, '[')), ']')
+	default:
+		b = d.Host.appendTo(b)
+	}
+	return d.Ports.appendTo(append(b, ':'))
+}
+
+func (d *Destination) appendScheme(b []byte) []byte {
+	if d.Listen {
+		b = append(b, "listen"...)
+		if d.Proto == AnyProto {
+			return append(b, "://"...)
+		}
+		b = append(b, '+')
+	} else if d.Proto == AnyProto {
+		return b
+	}
+	return append(append(b, d.Proto.String()...), "://"...)
 }
 
 // MarshalText returns the text of String.
 func (d Destination) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// AppendText appends the text of String.
+func (d Destination) AppendText(b []byte) ([]byte, error) { return d.appendTo(b), nil }
 
 // UnmarshalText reads what MarshalText writes: no text is the zero value.
 func (d *Destination) UnmarshalText(text []byte) error {
@@ -141,27 +150,24 @@ func (d *Destination) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// escapeUnix writes an AF_UNIX name, which may hold any byte, as printable
+// appendUnix writes an AF_UNIX name, which may hold any byte, as printable
 // text: %XX for what is not printable, for the comma that separates
 // destinations, the space, and % itself.
-func escapeUnix(name string) string {
+func appendUnix(b []byte, name string) []byte {
 	const hex = "0123456789ABCDEF"
-	var b strings.Builder
 	for i := 0; i < len(name); {
 		r, n := utf8.DecodeRuneInString(name[i:])
 		if plainUnix(r, n) {
-			b.WriteString(name[i : i+n])
+			b = append(b, name[i:i+n]...)
 			i += n
 			continue
 		}
 		for _, c := range []byte(name[i : i+n]) {
-			b.WriteByte('%')
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
+			b = append(b, '%', hex[c>>4], hex[c&15])
 		}
 		i += n
 	}
-	return b.String()
+	return b
 }
 
 func plainUnix(r rune, size int) bool {

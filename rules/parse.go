@@ -40,7 +40,8 @@ var errTooLong = fmt.Errorf("longer than %d bytes", maxDestination)
 // and ranges, 80,443,6000-6010; none means all.
 func ParseDestination(s string) (Destination, error) {
 	d, err := parseDestination(s)
-	if err == nil && len(d.String()) > maxDestination {
+	var canonical [maxDestination]byte // on the stack
+	if err == nil && len(d.appendTo(canonical[:0])) > maxDestination {
 		err = errTooLong
 	}
 	if err != nil {

@@ -96,19 +96,21 @@ func (p Ports) Ranges() []PortRange {
 }
 
 // String returns for instance "80,443" or "6000-6010", and "" for every port.
-func (p Ports) String() string {
-	var b strings.Builder
-	for i, r := range p.Ranges() {
+func (p Ports) String() string { return string(p.appendTo(nil)) }
+
+// appendTo appends the text of String.
+func (p Ports) appendTo(b []byte) []byte {
+	for i := range len(p.enc) / 4 {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		b.WriteString(strconv.Itoa(int(r.First)))
+		r := p.at(i)
+		b = strconv.AppendUint(b, uint64(r.First), 10)
 		if r.Last != r.First {
-			b.WriteByte('-')
-			b.WriteString(strconv.Itoa(int(r.Last)))
+			b = strconv.AppendUint(append(b, '-'), uint64(r.Last), 10)
 		}
 	}
-	return b.String()
+	return b
 }
 
 func (p Ports) at(i int) PortRange {

@@ -10,7 +10,11 @@ import (
 // its app, verdict, destination and executable, so that it survives edits of
 // anything else.
 func (r *Rule) ID() string {
-	sum := sha256.Sum256([]byte(r.App + "\x00" + r.Verdict.String() + "\x00" + r.Dest.String() + "\x00" + r.Exe))
+	var short [256]byte // on the stack
+	b := append(append(short[:0], r.App...), 0)
+	b = append(append(b, r.Verdict.String()...), 0)
+	b = append(append(r.Dest.appendTo(b), 0), r.Exe...)
+	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:4])
 }
 
