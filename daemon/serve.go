@@ -129,7 +129,7 @@ func (s *server) reply(c *api.Conn, to *api.Message, data any, err error) {
 	m := &api.Message{V: api.Version, ID: to.ID}
 	if err != nil {
 		m.Error = asError(err)
-	} else if m.Data, err = json.Marshal(data); err != nil {
+	} else if m.Data, err = api.Encode(data); err != nil {
 		m.Error = asError(fmt.Errorf("encode reply: %w", err))
 	}
 	_ = c.Send(m) // a client that is gone needs no reply

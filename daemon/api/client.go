@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,6 +53,9 @@ func (c *Client) Ask(op string, args, reply any) error {
 	line, err := c.conn.line()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", op, ErrClosed, err)
+	}
+	if data, ok := bare(line); ok && quick(data, reply) {
+		return nil
 	}
 	// In one go: a long list is long to read twice.
 	m := struct {
@@ -186,8 +190,25 @@ func (m *Message) into(op string, reply any) error {
 	case reply == nil:
 		return nil
 	}
+	if quick(m.Data, reply) {
+		return nil
+	}
 	if err := json.Unmarshal(m.Data, reply); err != nil {
 		return fmt.Errorf("%s: decode reply: %w", op, err)
 	}
 	return nil
+}
+
+// quick reads what has a faster way to be read than encoding/json, if it was
+// written for that.
+func quick(data []byte, v any) bool {
+	l, ok := v.(*RuleList)
+	return ok && l.decode(data)
+}
+
+// bare returns the data of a message that has nothing else but a version. What
+// is no such message may give bytes that are no JSON.
+func bare(line []byte) ([]byte, bool) {
+	data, ok := bytes.CutPrefix(line, fmt.Appendf(nil, `{"v":%d,"data":`, Version))
+	return bytes.TrimSuffix(data, []byte("}")), ok
 }

@@ -60,6 +60,14 @@ func (c *Conn) Send(m *Message) error {
 	return err
 }
 
+// Encode is json.Marshal for the data of a message.
+func Encode(v any) (json.RawMessage, error) {
+	if l, ok := v.(RuleList); ok {
+		return l.encode()
+	}
+	return json.Marshal(v)
+}
+
 // encode returns the message in one line. Its data was encoded already: to have
 // that checked and copied once more takes longer than all else for many rules.
 func (m *Message) encode() ([]byte, error) {

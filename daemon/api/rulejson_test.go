@@ -1,0 +1,154 @@
+package api
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/netjail/netjail/rules"
+)
+
+// someRules are rules with every field set, with none, and with odd texts.
+func someRules(t testing.TB) []Rule {
+	t.Helper()
+	var list []Rule
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.FixedZone("", 3600))
+	for _, dest := range []string{"tcp://www.example.org:443,8000-8010", "listen+udp://[fe80::1%eth0]:53", "@any", "unix:/a%20<b>\"\\é"} {
+		d, err := rules.ParseDestination(dest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list,
+			Rule{ID: "01234567", App: "curl", Verdict: rules.Allow, Dest: d, Lifetime: "always", Enabled: true},
+			Rule{
+				ID: "89abcdef", App: Every, Verdict: rules.Ask, Dest: d, Exe: "/usr/bin/<&>", Lifetime: "until", Expires: &at,
+				Jail: "j", Local: true, Refuse: true, Note: "a \"b\"\\\n\x01\x7f\u2028é\xff", By: "prompt", Created: &at,
+				File: "/home/me/é.toml", Line: 120, Use: &RuleUse{Hits: 7, Last: &at}, Shadowed: "01234567",
+			})
+	}
+	return append(list, Rule{Use: &RuleUse{}})
+}
+
+// TestRuleListJSON: a list is written as encoding/json writes it, and read as
+// encoding/json reads it.
+func TestRuleListJSON(t *testing.T) {
+	for name, list := range map[string]RuleList{
+		"rules":   {Rules: someRules(t)},
+		"differs": {Rules: someRules(t)[:1], Differs: []string{"/a", "/<b>"}},
+		"empty":   {Rules: []Rule{}},
+		"zero":    {},
+	} {
+		want, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Encode(list)
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s: got %s, %v\nwant %s", name, got, err, want)
+		}
+		var back, plain RuleList
+		if err := json.Unmarshal(want, &plain); err != nil {
+			t.Fatal(err)
+		}
+		if !back.decode(got) && list.Rules != nil {
+			t.Errorf("%s: is not read", name)
+		} else if list.Rules != nil && !reflect.DeepEqual(back, plain) {
+			t.Errorf("%s: got %+v, want %+v", name, back, plain)
+		}
+	}
+}
+
+// TestAppendRulesIndent: an indented list is as encoding/json has it.
+func TestAppendRulesIndent(t *testing.T) {
+	for _, list := range [][]Rule{someRules(t), {}, nil} {
+		type object struct {
+			A struct {
+				Rules []Rule `json:"rules"`
+			} `json:"a"`
+		}
+		var o object
+		o.A.Rules = list
+		want, err := json.MarshalIndent(o, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := AppendRules([]byte("{\n  \"a\": {\n    \"rules\": "), list, 2)
+		if got = append(got, "\n  }\n}"...); err != nil || string(got) != string(want) {
+			t.Errorf("got %s, %v\nwant %s", got, err, want)
+		}
+	}
+}
+
+// TestRuleListUnknown: what cannot be said is an error, as it is for
+// encoding/json.
+func TestRuleListUnknown(t *testing.T) {
+	far := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, r := range map[string]Rule{"verdict": {Verdict: 9}, "time": {Created: &far}} {
+		if got, err := Encode(RuleList{Rules: []Rule{r}}); err == nil {
+			t.Errorf("%s: got %s, want an error", name, got)
+		}
+	}
+}
+
+// FuzzRuleList: what is read the quick way is what encoding/json reads.
+func FuzzRuleList(f *testing.F) {
+	for _, list := range []RuleList{{Rules: someRules(f), Differs: []string{"/a"}}, {Rules: []Rule{}}} {
+		data, err := Encode(list)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(data))
+	}
+	f.Add([]byte(`{"rules":[],"differs":[]}`))
+	f.Add([]byte(`{"rules":[{"id":"a"},]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var got, want RuleList
+		if !got.decode(data) {
+			return
+		}
+		if err := json.Unmarshal(data, &want); err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%s: got %+v, want %+v", data, got, want)
+		}
+	})
+}
+
+// BenchmarkRuleList writes and reads 10,000 rules.
+func BenchmarkRuleList(b *testing.B) {
+	at := time.Unix(1e9, 0).UTC()
+	d, err := rules.ParseDestination("tcp://host1234.zone12.example.org:443")
+	if err != nil {
+		b.Fatal(err)
+	}
+	list := RuleList{Rules: make([]Rule, 10000)}
+	for i := range list.Rules {
+		list.Rules[i] = Rule{
+			ID: "01234567", App: "app12", Verdict: rules.Allow, Dest: d, Lifetime: "always", Enabled: true, By: "import",
+			Created: &at, File: "/home/me/.config/netjail/rules/app12.toml", Line: 1234, Use: &RuleUse{Hits: 7, Last: &at},
+		}
+	}
+	data, err := Encode(list)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := Encode(list); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var back RuleList
+			if !quick(data, &back) {
+				b.Fatal("not read")
+			}
+		}
+	})
+}
