@@ -215,6 +215,9 @@ func (a *app) hint(text string) {
 
 // json writes v as JSON, with the version of its form.
 func (a *app) json(v any) error {
+	if list, ok := v.(api.RuleList); ok {
+		return a.jsonRules(&list)
+	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -187,4 +188,22 @@ func usageOf(r *api.Rule) string {
 		form = "15:04"
 	}
 	return strconv.FormatInt(r.Use.Hits, 10) + "\t" + r.Use.Last.Local().Format(form) + "\t"
+}
+
+// jsonRules is json for a list of rules, which may be long.
+func (a *app) jsonRules(list *api.RuleList) error {
+	b := []byte("{\n")
+	if len(list.Differs) > 0 {
+		differs, err := json.MarshalIndent(list.Differs, "  ", "  ")
+		if err != nil {
+			return err
+		}
+		b = append(fmt.Appendf(b, "  \"differs\": %s", differs), ",\n"...)
+	}
+	b, err := api.AppendRules(append(b, `  "rules": `...), list.Rules, 1)
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(fmt.Appendf(b, ",\n  \"version\": %d\n}\n", api.Version))
+	return err
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/netjail/netjail/rules"
 )
 
-// tenThousand is what a list of that many rules is made of.
-func tenThousand(b *testing.B) []api.Rule {
-	b.Helper()
+// someRules returns n rules.
+func someRules(t testing.TB, n int) []api.Rule {
+	t.Helper()
 	now := time.Now()
 	var list []rules.Rule
-	for i := range 10000 {
+	for i := range n {
 		d, err := rules.ParseDestination(fmt.Sprintf("tcp://host%d.zone%d.example.org:443", i, i%100))
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 		list = append(list, rules.Rule{App: fmt.Sprintf("app%d", i%40), Verdict: rules.Allow, Dest: d, By: "prompt", Created: now, Source: rules.Source{File: "/home/me/.config/netjail/rules/app.toml", Line: i}})
 	}
@@ -28,7 +28,7 @@ func tenThousand(b *testing.B) []api.Rule {
 // BenchmarkTable prints 10,000 rules.
 func BenchmarkTable(b *testing.B) {
 	a := &app{out: io.Discard, err: io.Discard}
-	list := tenThousand(b)
+	list := someRules(b, 10000)
 	for b.Loop() {
 		a.tableOf(list, false)
 	}
@@ -36,7 +36,7 @@ func BenchmarkTable(b *testing.B) {
 
 // BenchmarkPickAndSort picks and sorts them before.
 func BenchmarkPickAndSort(b *testing.B) {
-	list := tenThousand(b)
+	list := someRules(b, 10000)
 	f := listFlags{host: "host7.zone7.example.org", sort: "dest"}
 	for b.Loop() {
 		pick, err := f.picker()
