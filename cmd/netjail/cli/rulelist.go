@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -159,35 +157,47 @@ func (a *app) showRules(list []api.Rule) { a.tableOf(list, false) }
 // tableOf prints rules, with how they were used where that is known or asked.
 func (a *app) tableOf(list []api.Rule, used bool) {
 	used = used || slices.ContainsFunc(list, func(r api.Rule) bool { return r.Use != nil })
-	out := bufio.NewWriter(a.out)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	use := func(s string) string {
-		if !used {
-			return ""
-		}
-		return s
+	head := []string{"ID", "APP", "VERDICT", "DESTINATION", "LIFETIME", "BY", "HITS", "LAST", "WHERE"}
+	if !used {
+		head = slices.Delete(head, 6, 8)
 	}
-	fmt.Fprintf(w, "ID\tAPP\tVERDICT\tDESTINATION\tLIFETIME\tBY\t%sWHERE\n", use("HITS\tLAST\t"))
+	t := newTable(head...)
+	now := time.Now()
+	var file, short string // many rules in a row are of one file
 	for i := range list {
 		r := &list[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", r.ID, r.App, r.Verdict, r.Dest, lifetime(r), cmp.Or(r.By, "-"), use(usageOf(r)), where(r))
+		t.cell(r.ID)
+		t.cell(r.App)
+		t.cell(r.Verdict.String())
+		t.cell(r.Dest.String())
+		t.cell(lifetime(r))
+		t.cell(cmp.Or(r.By, "-"))
+		if used {
+			hits, last := usageOf(r, now)
+			t.cell(hits)
+			t.cell(last)
+		}
+		if r.File != file {
+			file, short = r.File, belowHome(r.File)
+		}
+		t.cell(at(short, r.Line))
 	}
-	_ = w.Flush()
-	_ = out.Flush()
+	_ = t.print(a.out)
 }
 
-func usageOf(r *api.Rule) string {
+// usageOf says how often a rule decided, and when last.
+func usageOf(r *api.Rule, now time.Time) (hits, last string) {
 	switch {
 	case r.Use == nil:
-		return "-\t-\t"
+		return "-", "-"
 	case r.Use.Last == nil:
-		return strconv.FormatInt(r.Use.Hits, 10) + "\t-\t"
+		return strconv.FormatInt(r.Use.Hits, 10), "-"
 	}
 	form := "2006-01-02"
-	if time.Since(*r.Use.Last) < 12*time.Hour {
+	if now.Sub(*r.Use.Last) < 12*time.Hour {
 		form = "15:04"
 	}
-	return strconv.FormatInt(r.Use.Hits, 10) + "\t" + r.Use.Last.Local().Format(form) + "\t"
+	return strconv.FormatInt(r.Use.Hits, 10), r.Use.Last.Local().Format(form)
 }
 
 // jsonRules is json for a list of rules, which may be long.

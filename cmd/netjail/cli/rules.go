@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,11 +64,13 @@ func lifetime(r *api.Rule) string {
 	return s
 }
 
-func where(r *api.Rule) string {
-	if r.File == "" {
+func where(r *api.Rule) string { return at(belowHome(r.File), r.Line) }
+
+func at(file string, line int) string {
+	if file == "" {
 		return "-"
 	}
-	return fmt.Sprintf("%s:%d", belowHome(r.File), r.Line)
+	return file + ":" + strconv.Itoa(line)
 }
 
 // belowHome shortens the path of a file of the user's.
