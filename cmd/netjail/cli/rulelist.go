@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,9 @@ func (a *app) rulesList() *cobra.Command {
 		Example: "  netjail rules list firefox --host www.example.org --sort dest",
 		Args:    hinting(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
+			// The process ends with the list: what there is to collect is not
+			// worth looking for. A daemon's reply bounds it.
+			defer debug.SetGCPercent(debug.SetGCPercent(-1))
 			pick, err := f.picker()
 			if err != nil {
 				return err
@@ -46,7 +50,7 @@ func (a *app) rulesList() *cobra.Command {
 				return hint(fmt.Errorf("--unused: it is not known which rules were used"), "netjail rules list")
 			}
 			all := len(list.Rules)
-			list.Rules = slices.DeleteFunc(list.Rules, func(r api.Rule) bool { return !pick(&r) })
+			list.Rules = picked(list.Rules, pick)
 			f.order(list.Rules)
 			a.differ(list.Differs)
 			if f.json {
@@ -104,6 +108,21 @@ func (f *listFlags) picker() (func(*api.Rule) bool, error) {
 		return (f.verdict == "" || r.Verdict == verdict) && (f.host == "" || covers(r.Dest.Host, host)) &&
 			(!f.unused || r.Use != nil && r.Use.Hits == 0) && (!f.shadowed || r.Shadowed != "")
 	}, nil
+}
+
+// picked returns those of list that pick selects, in the place of it. The rules
+// are large to be handed about.
+func picked(list []api.Rule, pick func(*api.Rule) bool) []api.Rule {
+	n := 0
+	for i := range list {
+		if pick(&list[i]) {
+			if i > n {
+				list[n] = list[i]
+			}
+			n++
+		}
+	}
+	return list[:n]
 }
 
 // covers says whether a rule of h is one to show to who asks about o. A name may
