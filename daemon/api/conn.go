@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,6 +17,9 @@ const MaxLine = 16 << 20
 
 // writeTimeout is how long a peer may leave its messages unread.
 const writeTimeout = 5 * time.Second
+
+// longBuffer is how much is read at once of a message that has no end yet.
+const longBuffer = 128 << 10
 
 // ErrTooLong is a message beyond MaxLine.
 var ErrTooLong = errors.New("message too long")
@@ -101,12 +105,17 @@ func (c *Conn) Receive() (*Message, error) {
 	return m, nil
 }
 
+// line reads a message. Most are short; for one that is not the buffer becomes
+// larger, as the kernel hands over more at a time.
 func (c *Conn) line() ([]byte, error) {
 	var line []byte
 	for {
 		part, err := c.r.ReadSlice('\n')
 		if len(line)+len(part) > c.limit {
 			return nil, ErrTooLong
+		}
+		if n := len(line) + len(part); len(line) > 0 && n > cap(line) {
+			line = slices.Grow(line, 2*n-len(line)) // append would copy the line more often
 		}
 		line = append(line, part...)
 		switch {
@@ -117,5 +126,6 @@ func (c *Conn) line() ([]byte, error) {
 		case err != bufio.ErrBufferFull:
 			return nil, err
 		}
+		c.r = bufio.NewReaderSize(c.r, longBuffer)
 	}
 }
