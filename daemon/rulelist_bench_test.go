@@ -40,7 +40,7 @@ func BenchmarkRulesList(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if data, err := json.Marshal(out); err != nil || len(out.(api.RuleList).Rules) != len(list) || len(data) > api.MaxLine {
+			if data, err := api.Encode(out); err != nil || len(out.(api.RuleList).Rules) != len(list) || len(data) > api.MaxLine {
 				b.Fatal(len(data), err)
 			}
 		}

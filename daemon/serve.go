@@ -240,11 +240,12 @@ func (s *server) rulesList(ctx context.Context, m *api.Message) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, usageWait)
 	defer cancel()
 	used, unknown := s.history.Usage(ctx)
-	for _, r := range all {
-		if !selects(&f, &r) {
+	for i := range all {
+		r := &all[i]
+		if !selects(&f, r) {
 			continue
 		}
-		out := api.FromRule(&r)
+		out := api.FromRule(r)
 		out.Shadowed = shadowed[r.Source]
 		if unknown == nil {
 			use := used[out.ID]

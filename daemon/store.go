@@ -74,11 +74,15 @@ func (s *store) all() []rules.Rule {
 }
 
 func (s *store) allLocked() []rules.Rule {
-	var lists [][]rules.Rule
-	for _, app := range s.appsLocked() {
-		lists = append(lists, s.files[app].Rules())
+	n := len(s.running)
+	for _, f := range s.files {
+		n += f.Len()
 	}
-	return slices.Concat(append(lists, s.running)...)
+	list := make([]rules.Rule, 0, n)
+	for _, app := range s.appsLocked() {
+		list = s.files[app].AppendRules(list)
+	}
+	return append(list, s.running...)
 }
 
 // holding returns the rules that hold in a jail of app.
