@@ -230,7 +230,7 @@ func (s *server) rulesList(ctx context.Context, m *api.Message) (any, error) {
 		return nil, err
 	}
 	all := s.store.all()
-	list := api.RuleList{Rules: make([]api.Rule, 0, len(all))}
+	list := api.RuleList{Rules: make([]api.Rule, 0, len(all)), Brief: f.Brief}
 	shadowed := make(map[rules.Source]string)
 	for _, sh := range rules.Shadowed(all, time.Now()) {
 		if sh.Rule.Source != (rules.Source{}) {

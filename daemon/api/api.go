@@ -155,12 +155,17 @@ type RuleFilter struct {
 	App  string             `json:"app,omitempty"` // "@all": rules of every app
 	ID   string             `json:"id,omitempty"`
 	Dest *rules.Destination `json:"destination,omitempty"`
+
+	// The list may be brief: "brief" takes the place of "rules", and what a rule
+	// has in common with the one before is left out.
+	Brief bool `json:"brief,omitempty"`
 }
 
 // RuleList is a list of rules.
 type RuleList struct {
 	Rules   []Rule   `json:"rules"`
 	Differs []string `json:"differs,omitempty"` // files that are not on disk as they are in force
+	Brief   bool     `json:"-"`                 // is to be sent so, see RuleFilter
 }
 
 // Rule is a rule as others see it.

@@ -37,7 +37,6 @@ func TestRuleListJSON(t *testing.T) {
 		"rules":   {Rules: someRules(t)},
 		"differs": {Rules: someRules(t)[:1], Differs: []string{"/a", "/<b>"}},
 		"empty":   {Rules: []Rule{}},
-		"zero":    {},
 	} {
 		want, err := json.Marshal(list)
 		if err != nil {
@@ -47,14 +46,46 @@ func TestRuleListJSON(t *testing.T) {
 		if err != nil || string(got) != string(want) {
 			t.Errorf("%s: got %s, %v\nwant %s", name, got, err, want)
 		}
-		var back, plain RuleList
-		if err := json.Unmarshal(want, &plain); err != nil {
+		list.Brief = true
+		brief, err := Encode(list)
+		if err != nil {
+			t.Errorf("%s: brief: %v", name, err)
+		}
+		var whole RuleList
+		if err := whole.unmarshal(want); err != nil {
 			t.Fatal(err)
 		}
-		if !back.decode(got) && list.Rules != nil {
-			t.Errorf("%s: is not read", name)
-		} else if list.Rules != nil && !reflect.DeepEqual(back, plain) {
-			t.Errorf("%s: got %+v, want %+v", name, back, plain)
+		for _, data := range [][]byte{got, brief} {
+			var quick, slow RuleList
+			if !quick.decode(data) || !reflect.DeepEqual(quick, whole) {
+				t.Errorf("%s: got %+v of %s, want %+v", name, quick, data, whole)
+			}
+			if err := slow.unmarshal(data); err != nil || !reflect.DeepEqual(slow, whole) {
+				t.Errorf("%s: got %+v, %v of %s by encoding/json, want %+v", name, slow, err, data, whole)
+			}
+		}
+	}
+}
+
+// TestRuleListOfOthers: a list is read whoever wrote it.
+func TestRuleListOfOthers(t *testing.T) {
+	want := RuleList{Rules: []Rule{{ID: "a", App: "curl", Enabled: true}, {ID: "b", App: "curl"}}}
+	for _, text := range []string{
+		`{"rules":[{"app":"curl","id":"a","enabled":true},{"app":"curl","id":"b"}]}`,
+		`{"rules": [{"id":"a","app":"curl","enabled":true}, {"id":"b","app":"curl"}]}`,
+		`{"new":1,"rules":[{"id":"a","app":"curl","new":{},"enabled":true},{"id":"b","app":"curl"}]}`,
+		`{"brief":[{"app":"curl","id":"a","enabled":true},{"id":"b","enabled":false}]}`,
+		`{"brief":[{"id":"a","app":"curl","enabled":true,"new":[1]},{"id":"b","enabled":false}],"new":{}}`,
+	} {
+		var got RuleList
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{`{"rules":[{"verdict":"maybe"}]}`, `{"brief":[{"verdict":"maybe"}]}`, `{"rules":[{}`, `{"brief":[7]}`, `7`} {
+		var got RuleList
+		if err := json.Unmarshal([]byte(text), &got); err == nil {
+			t.Errorf("%s: got %+v, want an error", text, got)
 		}
 	}
 }
@@ -93,7 +124,7 @@ func TestRuleListUnknown(t *testing.T) {
 
 // FuzzRuleList: what is read the quick way is what encoding/json reads.
 func FuzzRuleList(f *testing.F) {
-	for _, list := range []RuleList{{Rules: someRules(f), Differs: []string{"/a"}}, {Rules: []Rule{}}} {
+	for _, list := range []RuleList{{Rules: someRules(f), Differs: []string{"/a"}}, {Rules: someRules(f), Brief: true}, {Rules: []Rule{}}} {
 		data, err := Encode(list)
 		if err != nil {
 			f.Fatal(err)
@@ -107,7 +138,7 @@ func FuzzRuleList(f *testing.F) {
 		if !got.decode(data) {
 			return
 		}
-		if err := json.Unmarshal(data, &want); err != nil {
+		if err := want.unmarshal(data); err != nil {
 			t.Fatalf("%s: %v", data, err)
 		}
 		if !reflect.DeepEqual(got, want) {
@@ -130,25 +161,29 @@ func BenchmarkRuleList(b *testing.B) {
 			Created: &at, File: "/home/me/.config/netjail/rules/app12.toml", Line: 1234, Use: &RuleUse{Hits: 7, Last: &at},
 		}
 	}
-	data, err := Encode(list)
-	if err != nil {
-		b.Fatal(err)
+	for _, brief := range []bool{false, true} {
+		list.Brief = brief
+		data, err := Encode(list)
+		if err != nil {
+			b.Fatal(err)
+		}
+		name := map[bool]string{false: "whole", true: "brief"}[brief]
+		b.Run("write "+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Encode(list); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("read "+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var back RuleList
+				if !quick(data, &back) {
+					b.Fatal("not read")
+				}
+			}
+		})
 	}
-	b.Run("write", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := Encode(list); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("read", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			var back RuleList
-			if !quick(data, &back) {
-				b.Fatal("not read")
-			}
-		}
-	})
 }

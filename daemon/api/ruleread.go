@@ -9,16 +9,73 @@ import (
 	"github.com/netjail/netjail/rules"
 )
 
+// UnmarshalJSON reads a list, brief or not.
+func (l *RuleList) UnmarshalJSON(data []byte) error {
+	if l.decode(data) {
+		return nil
+	}
+	return l.unmarshal(data)
+}
+
+// unmarshal is UnmarshalJSON for a list that others wrote.
+func (l *RuleList) unmarshal(data []byte) error {
+	type plain RuleList // without this method
+	var in struct {
+		*plain
+		Brief []json.RawMessage `json:"brief"`
+	}
+	in.plain = (*plain)(l)
+	if err := json.Unmarshal(data, &in); err != nil || in.Brief == nil {
+		return err
+	}
+	l.Rules = make([]Rule, len(in.Brief))
+	var last Rule
+	for i, text := range in.Brief {
+		if err := json.Unmarshal(text, last.unshare()); err != nil {
+			return err
+		}
+		l.Rules[i] = last
+	}
+	return nil
+}
+
+// unshare makes a copy's times and use its own, and returns it.
+func (r *Rule) unshare() *Rule {
+	own := func(t **time.Time) {
+		if *t != nil {
+			c := **t
+			*t = &c
+		}
+	}
+	own(&r.Expires)
+	own(&r.Created)
+	if r.Use != nil {
+		use := *r.Use
+		own(&use.Last)
+		r.Use = &use
+	}
+	return r
+}
+
 // decode reads what encode wrote, and says whether it was that. Fields in another
 // order, and those of a later version, are for encoding/json, which takes ten
 // times as long.
 func (l *RuleList) decode(data []byte) bool {
 	r := ruleReader{text: string(data)}
-	out := RuleList{Rules: make([]Rule, 0, len(data)/ruleBytes)}
-	r.must(`{"rules":[`)
+	brief := r.next(`{"brief":[`)
+	size := briefBytes
+	if !brief {
+		r.must(`{"rules":[`)
+		size = ruleBytes
+	}
+	out := RuleList{Rules: make([]Rule, 0, len(data)/size)}
+	var rule Rule
 	for r.more(len(out.Rules) == 0) {
-		out.Rules = append(out.Rules, Rule{})
-		r.rule(&out.Rules[len(out.Rules)-1])
+		if !brief {
+			rule = Rule{}
+		}
+		r.rule(&rule)
+		out.Rules = append(out.Rules, rule)
 	}
 	if r.next(`,"differs":[`) {
 		out.Differs = []string{}
@@ -37,47 +94,64 @@ func (l *RuleList) decode(data []byte) bool {
 // ruleReader reads what a ruleWriter wrote in one line.
 type ruleReader struct {
 	text   string // still to read; the strings are parts of it
+	begun  bool   // an object, with a field
 	failed bool
 }
 
-// rule reads the fields of a Rule, in their order.
+// rule reads those fields of a Rule that there are, in their order. What it
+// points to may be of another rule, too, and is not changed.
 func (r *ruleReader) rule(out *Rule) {
-	r.must(`{"id":`)
-	out.ID = r.string()
-	r.must(`,"app":`)
-	out.App = r.string()
-	r.must(`,"verdict":`)
-	r.check(out.Verdict.UnmarshalText([]byte(r.string())))
-	r.must(`,"destination":`)
-	if dest := r.string(); dest != "" {
-		d, err := rules.ParseDestination(dest)
-		r.check(err)
-		out.Dest = d
+	r.open()
+	r.textOf(`"id":`, &out.ID)
+	r.textOf(`"app":`, &out.App)
+	if r.field(`"verdict":`) {
+		r.check(out.Verdict.UnmarshalText([]byte(r.string())))
 	}
-	out.Exe = r.some(`,"exe":`)
-	r.must(`,"lifetime":`)
-	out.Lifetime = r.string()
-	out.Expires = r.time(`,"expires":`)
-	out.Jail = r.some(`,"jail":`)
-	out.Enabled = r.next(`,"enabled":true`)
-	if !out.Enabled {
-		r.must(`,"enabled":false`)
+	if r.field(`"destination":`) {
+		out.Dest = rules.Destination{}
+		if text := r.string(); text != "" {
+			d, err := rules.ParseDestination(text)
+			r.check(err)
+			out.Dest = d
+		}
 	}
-	out.Local = r.next(`,"local":true`)
-	out.Refuse = r.next(`,"refuse":true`)
-	out.Note = r.some(`,"note":`)
-	out.By = r.some(`,"by":`)
-	out.Created = r.time(`,"created":`)
-	out.File = r.some(`,"file":`)
-	if r.next(`,"line":`) {
+	r.textOf(`"exe":`, &out.Exe)
+	r.textOf(`"lifetime":`, &out.Lifetime)
+	r.time(`"expires":`, &out.Expires)
+	r.textOf(`"jail":`, &out.Jail)
+	r.bool(`"enabled":`, &out.Enabled)
+	r.bool(`"local":`, &out.Local)
+	r.bool(`"refuse":`, &out.Refuse)
+	r.textOf(`"note":`, &out.Note)
+	r.textOf(`"by":`, &out.By)
+	r.time(`"created":`, &out.Created)
+	r.textOf(`"file":`, &out.File)
+	if r.field(`"line":`) {
 		out.Line = int(r.number())
 	}
-	if r.next(`,"use":{"hits":`) {
-		out.Use = &RuleUse{Hits: r.number(), Last: r.time(`,"last":`)}
-		r.must("}")
+	if r.field(`"use":`) {
+		out.Use = r.use(out.Use)
 	}
-	out.Shadowed = r.some(`,"shadowed_by":`)
+	r.textOf(`"shadowed_by":`, &out.Shadowed)
 	r.must("}")
+}
+
+func (r *ruleReader) use(last *RuleUse) *RuleUse {
+	if r.next("null") {
+		return nil
+	}
+	out := &RuleUse{}
+	if last != nil {
+		*out = *last
+	}
+	r.open()
+	if r.field(`"hits":`) {
+		out.Hits = r.number()
+	}
+	r.time(`"last":`, &out.Last)
+	r.must("}")
+	r.begun = true
+	return out
 }
 
 // next skips text if it comes next.
@@ -97,6 +171,28 @@ func (r *ruleReader) check(err error) {
 	if err != nil {
 		r.failed = true
 	}
+}
+
+// open begins an object.
+func (r *ruleReader) open() {
+	r.must("{")
+	r.begun = false
+}
+
+// field skips the key of a field, and the comma in front, if that comes next.
+func (r *ruleReader) field(key string) bool {
+	rest := r.text
+	if r.begun {
+		var found bool
+		if rest, found = strings.CutPrefix(rest, ","); !found {
+			return false
+		}
+	}
+	rest, found := strings.CutPrefix(rest, key)
+	if found {
+		r.text, r.begun = rest, true
+	}
+	return found
 }
 
 // more says whether another element of an array follows, and skips what is in
@@ -136,17 +232,27 @@ func (r *ruleReader) string() string {
 	return ""
 }
 
-// some reads a field that may not be there.
-func (r *ruleReader) some(key string) string {
-	if !r.next(key) {
-		return ""
+func (r *ruleReader) textOf(key string, out *string) {
+	if r.field(key) {
+		*out = r.string()
 	}
-	return r.string()
 }
 
-func (r *ruleReader) time(key string) *time.Time {
-	if !r.next(key) {
-		return nil
+func (r *ruleReader) bool(key string, out *bool) {
+	if !r.field(key) {
+		return
+	}
+	if *out = r.next("true"); !*out {
+		r.must("false")
+	}
+}
+
+func (r *ruleReader) time(key string, out **time.Time) {
+	if !r.field(key) {
+		return
+	}
+	if *out = nil; r.next("null") {
+		return
 	}
 	r.must(`"`)
 	text, rest, found := strings.Cut(r.text, `"`)
@@ -154,8 +260,7 @@ func (r *ruleReader) time(key string) *time.Time {
 	if err := t.UnmarshalText([]byte(text)); err != nil || !found {
 		r.failed = true
 	}
-	r.text = rest
-	return t
+	*out, r.text = t, rest
 }
 
 // number reads a number that is not negative.

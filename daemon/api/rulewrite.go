@@ -11,6 +11,12 @@ import (
 // OneLine is the depth of what is not indented.
 const OneLine = -1
 
+// About what a rule takes in a list, or a little less.
+const (
+	ruleBytes  = 256
+	briefBytes = 64
+)
+
 // AppendRules appends what json.Marshal makes of list, or, from depth 0 on, what
 // json.MarshalIndent does with two spaces for a list at this depth.
 //
@@ -24,23 +30,39 @@ func AppendRules(b []byte, list []Rule, depth int) ([]byte, error) {
 	w.open('[')
 	for i := range list {
 		w.next()
-		w.rule(&list[i])
+		w.rule(&list[i], &Rule{}, true)
 	}
 	w.close(']')
 	return w.b, w.err
 }
 
-// ruleBytes is about what a rule takes, or a little less.
-const ruleBytes = 256
-
-// encode returns what json.Marshal makes of the list.
-func (l *RuleList) encode() ([]byte, error) {
-	b, err := AppendRules([]byte(`{"rules":`), l.Rules, OneLine)
-	if err != nil || len(l.Differs) == 0 {
-		return append(b, '}'), err
+// appendBrief appends a list in which each rule has only those fields that are
+// not as in the one before, and the first one those that are not zero.
+func appendBrief(b []byte, list []Rule) ([]byte, error) {
+	w := ruleWriter{b: slices.Grow(b, 2*briefBytes*len(list)), depth: OneLine}
+	w.open('[')
+	last := &Rule{}
+	for i := range list {
+		w.next()
+		w.rule(&list[i], last, false)
+		last = &list[i]
 	}
-	differs, err := json.Marshal(l.Differs)
-	b = append(append(b, `,"differs":`...), differs...)
+	w.close(']')
+	return w.b, w.err
+}
+
+// encode returns what json.Marshal makes of the list, unless it is brief.
+func (l *RuleList) encode() (b []byte, err error) {
+	if l.Brief {
+		b, err = appendBrief([]byte(`{"brief":`), l.Rules)
+	} else {
+		b, err = AppendRules([]byte(`{"rules":`), l.Rules, OneLine)
+	}
+	if err == nil && len(l.Differs) > 0 {
+		var differs []byte
+		differs, err = json.Marshal(l.Differs)
+		b = append(append(b, `,"differs":`...), differs...)
+	}
 	return append(b, '}'), err
 }
 
@@ -51,38 +73,52 @@ type ruleWriter struct {
 	err   error
 }
 
-// rule writes the fields of a Rule, in their order.
-func (w *ruleWriter) rule(r *Rule) {
+// rule writes the fields of a Rule in their order: those that are not as in
+// last, and if it is to be whole those that every rule has.
+func (w *ruleWriter) rule(r, last *Rule, whole bool) {
 	w.open('{')
-	w.text("id", r.ID)
-	w.text("app", r.App)
-	verdict, err := r.Verdict.MarshalText()
-	w.fail(err)
-	w.text("verdict", string(verdict))
-	w.appended("destination", &r.Dest)
-	w.some("exe", r.Exe)
-	w.text("lifetime", r.Lifetime)
-	w.time("expires", r.Expires)
-	w.some("jail", r.Jail)
-	w.key("enabled")
-	w.b = strconv.AppendBool(w.b, r.Enabled)
-	w.set("local", r.Local)
-	w.set("refuse", r.Refuse)
-	w.some("note", r.Note)
-	w.some("by", r.By)
-	w.time("created", r.Created)
-	w.some("file", r.File)
-	if r.Line != 0 {
-		w.number("line", int64(r.Line))
+	w.text("id", r.ID, last.ID, whole)
+	w.text("app", r.App, last.App, whole)
+	if whole || r.Verdict != last.Verdict {
+		text, err := r.Verdict.MarshalText()
+		w.fail(err)
+		w.text("verdict", string(text), "", true)
 	}
-	if r.Use != nil {
+	if whole || r.Dest != last.Dest {
+		w.appended("destination", &r.Dest)
+	}
+	w.text("exe", r.Exe, last.Exe, false)
+	w.text("lifetime", r.Lifetime, last.Lifetime, whole)
+	w.time("expires", r.Expires, last.Expires)
+	w.text("jail", r.Jail, last.Jail, false)
+	w.bool("enabled", r.Enabled, last.Enabled, whole)
+	w.bool("local", r.Local, last.Local, false)
+	w.bool("refuse", r.Refuse, last.Refuse, false)
+	w.text("note", r.Note, last.Note, false)
+	w.text("by", r.By, last.By, false)
+	w.time("created", r.Created, last.Created)
+	w.text("file", r.File, last.File, false)
+	w.number("line", int64(r.Line), int64(last.Line), false)
+	w.use(r.Use, last.Use)
+	w.text("shadowed_by", r.Shadowed, last.Shadowed, false)
+	w.close('}')
+}
+
+func (w *ruleWriter) use(u, last *RuleUse) {
+	switch {
+	case u == nil && last == nil, u != nil && last != nil && u.Hits == last.Hits && same(u.Last, last.Last):
+		return
+	case u == nil:
 		w.key("use")
-		w.open('{')
-		w.number("hits", r.Use.Hits)
-		w.time("last", r.Use.Last)
-		w.close('}')
+		w.b = append(w.b, "null"...)
+		return
+	case last == nil:
+		last = &RuleUse{}
 	}
-	w.some("shadowed_by", r.Shadowed)
+	w.key("use")
+	w.open('{')
+	w.number("hits", u.Hits, 0, true)
+	w.time("last", u.Last, last.Last)
 	w.close('}')
 }
 
@@ -129,7 +165,10 @@ func (w *ruleWriter) key(name string) {
 	}
 }
 
-func (w *ruleWriter) text(key, s string) {
+func (w *ruleWriter) text(key, s, last string, always bool) {
+	if s == last && !always {
+		return
+	}
 	w.key(key)
 	w.b = append(append(w.b, '"'), s...)
 	w.quote(len(s))
@@ -147,26 +186,27 @@ func (w *ruleWriter) quote(n int) {
 	w.b = append(w.b[:start-1], text...)
 }
 
-func (w *ruleWriter) some(key, s string) {
-	if s != "" {
-		w.text(key, s)
-	}
-}
-
-func (w *ruleWriter) set(key string, v bool) {
-	if v {
+func (w *ruleWriter) bool(key string, v, last, always bool) {
+	if v != last || always {
 		w.key(key)
-		w.b = append(w.b, "true"...)
+		w.b = strconv.AppendBool(w.b, v)
 	}
 }
 
-func (w *ruleWriter) number(key string, n int64) {
-	w.key(key)
-	w.b = strconv.AppendInt(w.b, n, 10)
+func (w *ruleWriter) number(key string, n, last int64, always bool) {
+	if n != last || always {
+		w.key(key)
+		w.b = strconv.AppendInt(w.b, n, 10)
+	}
 }
 
-func (w *ruleWriter) time(key string, t *time.Time) {
-	if t != nil {
+func (w *ruleWriter) time(key string, t, last *time.Time) {
+	switch {
+	case same(t, last):
+	case t == nil:
+		w.key(key)
+		w.b = append(w.b, "null"...)
+	default:
 		w.appended(key, t)
 	}
 }
@@ -189,6 +229,9 @@ func (w *ruleWriter) fail(err error) {
 		w.err = err
 	}
 }
+
+// same says whether two times are written alike: equal ones may have zones.
+func same(t, o *time.Time) bool { return t == o || t != nil && o != nil && *t == *o }
 
 // isPlain says whether a text is the same in JSON: for what is not encoding/json
 // knows an escape, or what is wrong with it.

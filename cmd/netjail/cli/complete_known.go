@@ -59,7 +59,7 @@ func known[T any](c *completion, op string, args any) (reply T, ok bool) {
 
 // rules returns the rules in force, or those in the files if no daemon runs.
 func (c *completion) rules() []api.Rule {
-	if list, ok := known[api.RuleList](c, api.OpRulesList, api.RuleFilter{}); ok {
+	if list, ok := known[api.RuleList](c, api.OpRulesList, api.RuleFilter{Brief: true}); ok {
 		return list.Rules
 	}
 	lists := make(chan []api.Rule, 1)
@@ -86,7 +86,7 @@ func (c *completion) rules() []api.Rule {
 // the files do, whatever is in them.
 func (c *completion) apps() []string {
 	var names []string
-	if list, ok := known[api.RuleList](c, api.OpRulesList, api.RuleFilter{}); ok {
+	if list, ok := known[api.RuleList](c, api.OpRulesList, api.RuleFilter{Brief: true}); ok {
 		for _, r := range list.Rules {
 			names = append(names, r.App)
 		}

@@ -20,7 +20,7 @@ func (a *app) rulesExport() *cobra.Command {
 		Example: "  netjail rules export -o rules.toml",
 		Args:    hinting(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			var f api.RuleFilter
+			f := api.RuleFilter{Brief: true}
 			if len(args) > 0 {
 				f.App = args[0]
 			}

@@ -38,7 +38,7 @@ func (a *app) rulesList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var filter api.RuleFilter
+			filter := api.RuleFilter{Brief: true}
 			if len(args) > 0 {
 				filter.App = args[0]
 			}

@@ -137,7 +137,7 @@ func (d *Daemon) Look(ctx context.Context, v View) (Contents, error) {
 		return contentsOfConnections(&list), err
 	case Rules:
 		var list api.RuleList
-		err := d.call(ctx, api.OpRulesList, api.RuleFilter{}, &list)
+		err := d.call(ctx, api.OpRulesList, api.RuleFilter{Brief: true}, &list)
 		return contentsOfRules(list.Rules, time.Now()), err
 	case History:
 		var list api.History
