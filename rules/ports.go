@@ -35,11 +35,12 @@ func OnePort(port uint16) Ports {
 // NewPorts returns the union of the ranges, and every port if there are none.
 // Port 0 and a reversed range are errors.
 func NewPorts(ranges ...PortRange) (Ports, error) {
-	sorted := slices.Clone(ranges)
+	var few [4]PortRange // on the stack
+	sorted := append(few[:0], ranges...)
 	slices.SortFunc(sorted, func(a, b PortRange) int {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
 	})
-	var merged []PortRange
+	merged := sorted[:0]
 	for _, r := range sorted {
 		if r.First == 0 {
 			return Ports{}, errors.New("port 0 is no port")
@@ -53,7 +54,8 @@ func NewPorts(ranges ...PortRange) (Ports, error) {
 		}
 		merged = append(merged, r)
 	}
-	enc := make([]byte, 0, 4*len(merged))
+	var short [16]byte // on the stack
+	enc := short[:0]
 	for _, r := range merged {
 		enc = append(enc, byte(r.First>>8), byte(r.First), byte(r.Last>>8), byte(r.Last))
 	}
@@ -124,7 +126,8 @@ func parsePorts(s string) (Ports, error) {
 	if s == "" {
 		return Ports{}, errors.New("no port after the colon")
 	}
-	var ranges []PortRange
+	var few [4]PortRange // on the stack
+	ranges := few[:0]
 	for item := range strings.SplitSeq(s, ",") {
 		first, last, isRange := strings.Cut(item, "-")
 		if !isRange {
