@@ -180,7 +180,7 @@ func (a *app) tableOf(list []api.Rule, used bool) {
 	if !used {
 		head = slices.Delete(head, 6, 8)
 	}
-	t := newTable(head...)
+	t := newTable(len(list), head...)
 	now := time.Now()
 	var file, short string // many rules in a row are of one file
 	for i := range list {
@@ -188,7 +188,8 @@ func (a *app) tableOf(list []api.Rule, used bool) {
 		t.cell(r.ID)
 		t.cell(r.App)
 		t.cell(r.Verdict.String())
-		t.cell(r.Dest.String())
+		t.text, _ = r.Dest.AppendText(t.text)
+		t.end()
 		t.cell(lifetime(r))
 		t.cell(cmp.Or(r.By, "-"))
 		if used {
@@ -199,7 +200,8 @@ func (a *app) tableOf(list []api.Rule, used bool) {
 		if r.File != file {
 			file, short = r.File, belowHome(r.File)
 		}
-		t.cell(at(short, r.Line))
+		t.text = appendPlace(t.text, short, r.Line)
+		t.end()
 	}
 	_ = t.print(a.out)
 }

@@ -64,13 +64,13 @@ func lifetime(r *api.Rule) string {
 	return s
 }
 
-func where(r *api.Rule) string { return at(belowHome(r.File), r.Line) }
+func where(r *api.Rule) string { return string(appendPlace(nil, belowHome(r.File), r.Line)) }
 
-func at(file string, line int) string {
+func appendPlace(b []byte, file string, line int) []byte {
 	if file == "" {
-		return "-"
+		return append(b, '-')
 	}
-	return file + ":" + strconv.Itoa(line)
+	return strconv.AppendInt(append(append(b, file...), ':'), int64(line), 10)
 }
 
 // belowHome shortens the path of a file of the user's.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"io"
 	"unicode/utf8"
 )
@@ -14,9 +15,15 @@ type table struct {
 	ends   []int  // of the cells, in text
 }
 
-// newTable returns a table with a head, which says how many columns it has.
-func newTable(head ...string) *table {
-	t := &table{widths: make([]int, len(head))}
+// newTable returns a table with a head, which says how many columns it has, and
+// room for as many lines.
+func newTable(lines int, head ...string) *table {
+	const column = 16 // about as wide as one is
+	t := &table{
+		widths: make([]int, len(head)),
+		text:   make([]byte, 0, (lines+1)*len(head)*column),
+		ends:   make([]int, 0, (lines+1)*len(head)),
+	}
 	for _, s := range head {
 		t.cell(s)
 	}
@@ -39,26 +46,22 @@ func (t *table) end() {
 	t.widths[column] = max(t.widths[column], utf8.RuneCount(t.text[start:]))
 }
 
-// print writes the table at once.
+// print writes the table.
 func (t *table) print(w io.Writer) error {
-	line := 1
-	for _, n := range t.widths {
-		line += n + 2
-	}
-	out := make([]byte, 0, len(t.ends)/len(t.widths)*line)
+	out := bufio.NewWriterSize(w, 64<<10)
 	start := 0
 	for i, end := range t.ends {
 		cell := t.text[start:end]
 		start = end
-		out = append(out, cell...)
-		if column := i % len(t.widths); column < len(t.widths)-1 {
-			for range t.widths[column] + 2 - utf8.RuneCount(cell) {
-				out = append(out, ' ')
-			}
-		} else {
-			out = append(out, '\n')
+		_, _ = out.Write(cell)
+		column := i % len(t.widths)
+		if column == len(t.widths)-1 {
+			_ = out.WriteByte('\n')
+			continue
+		}
+		for range t.widths[column] + 2 - utf8.RuneCount(cell) {
+			_ = out.WriteByte(' ')
 		}
 	}
-	_, err := w.Write(out)
-	return err
+	return out.Flush()
 }

@@ -16,7 +16,7 @@ func TestTable(t *testing.T) {
 	} {
 		var got, want bytes.Buffer
 		w := tabwriter.NewWriter(&want, 0, 0, 2, ' ', 0)
-		table := newTable(strings.Split(lines[0], "\t")...)
+		table := newTable(1, strings.Split(lines[0], "\t")...)
 		for i, line := range lines {
 			_, _ = w.Write([]byte(line + "\n"))
 			for _, s := range strings.Split(line, "\t") {
