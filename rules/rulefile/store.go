@@ -1,6 +1,7 @@
 package rulefile
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -134,7 +135,10 @@ func read(root *os.Root, name string) ([]byte, error) {
 	if err := checkOwner(info, filepath.Join(root.Name(), name)); err != nil {
 		return nil, err
 	}
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	var text bytes.Buffer
+	text.Grow(int(min(info.Size(), maxFile)) + bytes.MinRead)
+	_, err = text.ReadFrom(io.LimitReader(f, maxFile+1))
+	return text.Bytes(), err
 }
 
 // openDir opens the directory of rule files and checks that nobody else can
