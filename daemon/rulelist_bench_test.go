@@ -36,7 +36,7 @@ func BenchmarkRulesList(b *testing.B) {
 	}
 	b.Run("list", func(b *testing.B) {
 		for b.Loop() {
-			out, err := s.rulesList(b.Context(), &api.Message{Data: []byte("{}")})
+			out, err := s.rulesList(b.Context(), &api.Message{Data: []byte(`{"brief":true}`)})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -229,6 +229,9 @@ func (s *server) rulesList(ctx context.Context, m *api.Message) (any, error) {
 	if err := s.store.trouble(); err != nil {
 		return nil, err
 	}
+	var diffs []api.FileDiff
+	var looking sync.WaitGroup
+	looking.Go(func() { diffs, _ = s.store.differences() }) // a directory that cannot be read does not differ
 	all := s.store.all()
 	list := api.RuleList{Rules: make([]api.Rule, 0, len(all)), Brief: f.Brief}
 	shadowed := make(map[rules.Source]string)
@@ -240,6 +243,7 @@ func (s *server) rulesList(ctx context.Context, m *api.Message) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, usageWait)
 	defer cancel()
 	used, unknown := s.history.Usage(ctx)
+	never := &api.RuleUse{}
 	for i := range all {
 		r := &all[i]
 		if !selects(&f, r) {
@@ -247,16 +251,16 @@ func (s *server) rulesList(ctx context.Context, m *api.Message) (any, error) {
 		}
 		out := api.FromRule(r)
 		out.Shadowed = shadowed[r.Source]
-		if unknown == nil {
-			use := used[out.ID]
+		if use, ok := used[out.ID]; ok {
 			out.Use = &use
+		} else if unknown == nil {
+			out.Use = never
 		}
 		list.Rules = append(list.Rules, out)
 	}
-	if diffs, err := s.store.differences(); err == nil {
-		for _, d := range diffs {
-			list.Differs = append(list.Differs, d.File)
-		}
+	looking.Wait()
+	for _, d := range diffs {
+		list.Differs = append(list.Differs, d.File)
 	}
 	return list, nil
 }
