@@ -82,8 +82,7 @@ type index struct {
 	names    map[string]bucket
 	unix     map[string]bucket
 	suffixes map[string]bucket // by the name after "*." or "."
-	v4       prefixes[uint32]
-	v6       prefixes[[2]uint64]
+	v4, v6   prefixes
 	classes  [Multicast + 1]bucket
 	any      bucket
 
@@ -114,10 +113,10 @@ func (x *index) add(e entry) {
 	case HostSuffix:
 		x.suffixes[h.Name] = append(x.suffixes[h.Name], e)
 	case HostPrefix:
-		if a, bits := h.Prefix.Addr(), h.Prefix.Bits(); a.Is4() {
-			x.v4 = x.v4.add(bits, mask4(bits4(a), bits), e)
+		if a := h.Prefix.Addr(); a.Is4() {
+			x.v4 = x.v4.add(e)
 		} else if a.Is6() {
-			x.v6 = x.v6.add(bits, mask6(bits6(a), bits), e)
+			x.v6 = x.v6.add(e)
 		}
 	case HostClass:
 		if h.Class <= Multicast {
@@ -138,8 +137,7 @@ func (x *index) sort() {
 	for _, b := range x.addrs {
 		b.sort()
 	}
-	x.v4.sort()
-	x.v6.sort()
+	x.v4, x.v6 = x.v4.sort(), x.v6.sort()
 	for _, b := range x.classes {
 		b.sort()
 	}
