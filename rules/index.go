@@ -82,6 +82,8 @@ type index struct {
 	names    map[string]bucket
 	unix     map[string]bucket
 	suffixes map[string]bucket // by the name after "*." or "."
+	least    int               // labels of any of these names
+	most     int
 	v4, v6   prefixes
 	classes  [Multicast + 1]bucket
 	any      bucket
@@ -111,6 +113,10 @@ func (x *index) add(e entry) {
 	case HostUnix:
 		x.unix[h.Name] = append(x.unix[h.Name], e)
 	case HostSuffix:
+		n := labels(h.Name)
+		if x.most = max(x.most, n); x.least == 0 || n < x.least {
+			x.least = n
+		}
 		x.suffixes[h.Name] = append(x.suffixes[h.Name], e)
 	case HostPrefix:
 		if a := h.Prefix.Addr(); a.Is4() {
@@ -177,21 +183,32 @@ func (x *index) bySuffix(q *Request, name string, now time.Time, public bool) *e
 }
 
 // above yields the wildcards of name and of each domain it is below, the
-// longest first.
+// longest first: of those that have as many labels as some wildcard.
 func (x *index) above(name string) iter.Seq2[bucket, bool] {
 	return func(yield func(bucket, bool) bool) {
-		if len(x.suffixes) == 0 {
-			return
-		}
-		for below := false; ; below = true {
-			if b := x.suffixes[name]; b != nil && !yield(b, below) {
+		domain, n := lastLabels(name, x.most)
+		for ; n > 0 && n >= x.least; n-- {
+			if b := x.suffixes[domain]; b != nil && !yield(b, len(domain) < len(name)) {
 				return
 			}
-			_, parent, found := strings.Cut(name, ".")
-			if !found {
-				return
-			}
-			name = parent
+			_, domain, _ = strings.Cut(domain, ".")
 		}
 	}
+}
+
+// lastLabels returns the last labels of a name, at most n, and how many these
+// are.
+func lastLabels(name string, n int) (last string, count int) {
+	if n == 0 {
+		return "", 0
+	}
+	for i := len(name) - 1; i >= 0; i-- {
+		if name[i] != '.' {
+			continue
+		}
+		if count++; count == n {
+			return name[i+1:], n
+		}
+	}
+	return name, count + 1
 }
