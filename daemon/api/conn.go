@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"time"
 )
@@ -115,7 +114,7 @@ func (c *Conn) line() ([]byte, error) {
 			return nil, ErrTooLong
 		}
 		if n := len(line) + len(part); len(line) > 0 && n > cap(line) {
-			line = slices.Grow(line, 2*n-len(line)) // append would copy the line more often
+			line = withRoom(line, 2*n-len(line)) // append would copy the line more often
 		}
 		line = append(line, part...)
 		switch {
@@ -129,3 +128,7 @@ func (c *Conn) line() ([]byte, error) {
 		c.r = bufio.NewReaderSize(c.r, longBuffer)
 	}
 }
+
+// withRoom is slices.Grow by a copy. It leaves the room untouched: slices.Grow
+// clears it, and to have a page of memory takes longer than to fill it.
+func withRoom(b []byte, n int) []byte { return append(make([]byte, 0, len(b)+n), b...) }

@@ -3,7 +3,6 @@ package api
 import (
 	"encoding"
 	"encoding/json"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -26,11 +25,12 @@ func AppendRules(b []byte, list []Rule, depth int) ([]byte, error) {
 	if list == nil {
 		return append(b, "null"...), nil
 	}
-	w := ruleWriter{b: slices.Grow(b, 2*ruleBytes*len(list)), depth: depth}
+	var zero Rule
+	w := ruleWriter{b: withRoom(b, 2*ruleBytes*len(list)), depth: depth}
 	w.open('[')
 	for i := range list {
 		w.next()
-		w.rule(&list[i], &Rule{}, true)
+		w.rule(&list[i], &zero, true)
 	}
 	w.close(']')
 	return w.b, w.err
@@ -39,7 +39,7 @@ func AppendRules(b []byte, list []Rule, depth int) ([]byte, error) {
 // appendBrief appends a list in which each rule has only those fields that are
 // not as in the one before, and the first one those that are not zero.
 func appendBrief(b []byte, list []Rule) ([]byte, error) {
-	w := ruleWriter{b: slices.Grow(b, 2*briefBytes*len(list)), depth: OneLine}
+	w := ruleWriter{b: withRoom(b, 2*briefBytes*len(list)), depth: OneLine}
 	w.open('[')
 	last := &Rule{}
 	for i := range list {
