@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -147,20 +148,44 @@ func FuzzRuleList(f *testing.F) {
 	})
 }
 
-// BenchmarkRuleList writes and reads 10,000 rules.
-func BenchmarkRuleList(b *testing.B) {
+// longList returns a list as there is one of many rules.
+func longList(t testing.TB, n int) RuleList {
+	t.Helper()
 	at := time.Unix(1e9, 0).UTC()
-	d, err := rules.ParseDestination("tcp://host1234.zone12.example.org:443")
-	if err != nil {
-		b.Fatal(err)
-	}
-	list := RuleList{Rules: make([]Rule, 10000)}
+	list := RuleList{Rules: make([]Rule, n)}
 	for i := range list.Rules {
+		d, err := rules.ParseDestination(fmt.Sprintf("tcp://host%d.zone%d.example.org:443", i, i%100))
+		if err != nil {
+			t.Fatal(err)
+		}
 		list.Rules[i] = Rule{
-			ID: "01234567", App: "app12", Verdict: rules.Allow, Dest: d, Lifetime: "always", Enabled: true, By: "import",
-			Created: &at, File: "/home/me/.config/netjail/rules/app12.toml", Line: 1234, Use: &RuleUse{Hits: 7, Last: &at},
+			ID: fmt.Sprintf("%08x", i), App: "app12", Verdict: rules.Allow, Dest: d, Lifetime: "always", Enabled: true, By: "import",
+			Created: &at, File: "/home/me/.config/netjail/rules/app12.toml", Line: 5*i + 1, Use: &RuleUse{Hits: 7, Last: &at},
 		}
 	}
+	return list
+}
+
+// TestRuleListAllocs: nothing is made for each rule but the ports it names.
+func TestRuleListAllocs(t *testing.T) {
+	const n = 1000
+	list := longList(t, n)
+	list.Brief = true
+	data, err := list.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := testing.AllocsPerRun(10, func() { _, _ = list.encode() }); got > 10 {
+		t.Errorf("to write %d rules took %v allocations, want at most 10", n, got)
+	}
+	if got := testing.AllocsPerRun(10, func() { new(RuleList).decode(data) }); got > n+20 {
+		t.Errorf("to read %d rules took %v allocations, want at most %d", n, got, n+20)
+	}
+}
+
+// BenchmarkRuleList writes and reads 10,000 rules.
+func BenchmarkRuleList(b *testing.B) {
+	list := longList(b, 10000)
 	for _, brief := range []bool{false, true} {
 		list.Brief = brief
 		data, err := Encode(list)
