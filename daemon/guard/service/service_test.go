@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -247,6 +248,11 @@ func TestOut(t *testing.T) {
 			j.want(t, "ok", "v dial udp %s:80", w)
 			j.want(t, "ok", "v udp %s:80", w)
 			j.want(t, "ok", "v ping %s", strings.Trim(w, "[]"))
+			for _, what := range []string{"tcp " + w + ":80", "udp " + w + ":80", "ping " + strings.Trim(w, "[]")} {
+				if s.count(what) == 0 {
+					t.Errorf("no packets of %s are counted", what)
+				}
+			}
 			j.want(t, "not", "v dial tcp %s:81", w)
 			if uid != 0 {
 				s.none("tcp " + denied)
@@ -317,6 +323,7 @@ func TestForget(t *testing.T) {
 		j.want(t, "ok", "v echo")
 		j.want(t, "ok", "v udp %s:80", w)
 		for _, port := range []string{"80", "81"} {
+			time.Sleep(100 * time.Millisecond) // for an acknowledgment on the connection
 			n := s.count("tcp " + w + ":" + port)
 			if got := j.do("v dial tcp %s:%s", w, port); !strings.Contains(got, "timeout") {
 				t.Errorf("port %s: got %q, want that it is dropped", port, got)

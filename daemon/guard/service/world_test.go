@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,9 +49,10 @@ func (w *world) do(words []string) string {
 		}
 		return "ok"
 	case "count":
+		time.Sleep(20 * time.Millisecond) // for what has arrived and was not read yet
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return fmt.Sprint(w.counts[words[1]])
+		return fmt.Sprint(w.counts[strings.Join(words[1:], " ")])
 	case "dial":
 		return dialOnce(words[1], words[2])
 	}
