@@ -143,6 +143,9 @@ func (s *service) recover() error {
 	var shut []nft.Jail
 	for _, g := range left {
 		if gone, err := g.Remove(); gone || err != nil {
+			if gone {
+				err = errors.Join(err, orphans(g.ID))
+			}
 			if err != nil {
 				s.log.Warn("left behind", "cgroup", g.Path, "error", err)
 			}
@@ -288,7 +291,7 @@ func (s *service) close(j *jail) error {
 	if gone, err := j.group.Remove(); !gone {
 		return err
 	}
-	err := s.table.Remove(j.Jail)
+	err := errors.Join(orphans(j.Cgroup), s.table.Remove(j.Jail))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.jails, j.ID)
@@ -296,6 +299,14 @@ func (s *service) close(j *jail) error {
 		u.jails--
 		s.forgetLocked(j.user)
 	}
+	return err
+}
+
+// orphans ends the connections that programs of an empty cgroup have left behind.
+// The kernel sends what they had to say until somebody answers, in no jail from
+// now on.
+func orphans(group uint64) error {
+	_, err := nft.Destroy(group, func(nft.Socket) bool { return true })
 	return err
 }
 

@@ -423,6 +423,27 @@ func TestEnd(t *testing.T) {
 	}
 }
 
+// TestOrphan: what a program has sent in vain the kernel does not send again when
+// the program, and its jail, are gone.
+func TestOrphan(t *testing.T) {
+	s := newScene(t)
+	each(t, func(t *testing.T, w, _ string) {
+		j := s.jail(user1)
+		j.want(t, "ok", "allow tcp %s:80", w)
+		j.want(t, "ok", "v hold tcp %s:80", w)
+		j.want(t, "ok", "hangup")
+		soon(t, "the jail is shut", func() bool { return !strings.Contains(ruleset(t), "allow4") })
+		n := s.count("tcp " + w + ":80")
+		j.want(t, "not", "v echo")
+		j.stop()
+		soon(t, "the jail is gone", func() bool { return !strings.Contains(ruleset(t), "jail-") })
+		time.Sleep(3 * time.Second) // it would try twice
+		if got := s.count("tcp " + w + ":80"); got != n {
+			t.Errorf("%d more packets arrived", got-n)
+		}
+	})
+}
+
 // TestFlushed: who flushes all rules shuts the jails, a moment later.
 func TestFlushed(t *testing.T) {
 	s := newScene(t)
