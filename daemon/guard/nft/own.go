@@ -30,36 +30,12 @@ func (t *Table) owned() error {
 
 // own makes the table, or takes it over, for as long as the socket is open.
 func (t *Table) own() error {
-	if _, err := t.link.SendMessages(ownBatch()); err != nil {
-		return err
-	}
-	_, err := t.link.Receive()
+	err := t.exchange(changeOf(unix.NFT_MSG_NEWTABLE, 0,
+		netlink.Attribute{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(Name), 0)},
+		netlink.Attribute{Type: unix.NFTA_TABLE_FLAGS, Data: []byte{0, 0, 0, flagOwner | flagPersist}},
+	))
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("%w: %w", errNotOwned, err)
 	}
 	return err
-}
-
-// ownBatch is what package nftables cannot say: a new table with flags.
-func ownBatch() []netlink.Message {
-	message := func(typ, flags int, family, resource byte, attributes ...byte) netlink.Message {
-		return netlink.Message{
-			Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.HeaderFlags(flags) | netlink.Request},
-			Data:   append([]byte{family, unix.NFNETLINK_V0, 0, resource}, attributes...),
-		}
-	}
-	name := append([]byte(Name), 0)
-	attributes, err := netlink.MarshalAttributes([]netlink.Attribute{
-		{Type: unix.NFTA_TABLE_NAME, Data: name},
-		{Type: unix.NFTA_TABLE_FLAGS, Data: []byte{0, 0, 0, flagOwner | flagPersist}},
-	})
-	if err != nil {
-		panic(err) // of a constant
-	}
-	const newTable = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE
-	return []netlink.Message{
-		message(unix.NFNL_MSG_BATCH_BEGIN, 0, 0, unix.NFNL_SUBSYS_NFTABLES),
-		message(newTable, unix.NLM_F_CREATE|unix.NLM_F_ACK, byte(table.Family), 0, attributes...),
-		message(unix.NFNL_MSG_BATCH_END, 0, 0, unix.NFNL_SUBSYS_NFTABLES),
-	}
 }

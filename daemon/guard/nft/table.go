@@ -68,12 +68,17 @@ func (t *Table) batchLocked(fill func(*nftables.Conn) error) error {
 	if err == nil {
 		err = t.conn.Flush()
 	}
-	if err == nil {
-		return nil
-	}
 	if errors.Is(err, unix.ENFILE) {
 		err = fmt.Errorf("%w: %w", ErrFull, err)
 	}
+	if err != nil {
+		err = t.again(err)
+	}
+	return err
+}
+
+// again opens the way anew after a batch that failed, and returns why it did.
+func (t *Table) again(err error) error {
 	// What is left of the answer must not be taken for the next one's, and what
 	// of the batch was not sent must not be sent with it.
 	_ = t.conn.CloseLasting()
@@ -119,8 +124,7 @@ func (t *Table) Reset(shut []Jail) error {
 	if err != nil {
 		return fmt.Errorf("read the table: %w", err)
 	}
-	clear(t.levels)
-	clear(t.jails)
+	t.forgetLocked()
 	err = t.batchLocked(func(c *nftables.Conn) error {
 		old.remove(c)
 		for _, s := range sides {
@@ -138,11 +142,16 @@ func (t *Table) Reset(shut []Jail) error {
 		return nil
 	})
 	if err != nil {
-		clear(t.levels)
-		clear(t.jails)
+		t.forgetLocked()
 		return fmt.Errorf("reset the table: %w", err)
 	}
 	return nil
+}
+
+// forgetLocked forgets what the table had.
+func (t *Table) forgetLocked() {
+	clear(t.levels)
+	clear(t.jails)
 }
 
 // contents are what there is in a table.
