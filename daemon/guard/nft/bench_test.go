@@ -12,7 +12,7 @@ import (
 )
 
 // BenchmarkPacket sends a datagram over loopback, out and in, from a jail and
-// from outside, with tables that grow. Without any table it is not tracked
+// from outside, with tables that grow, and with jails that are led elsewhere. Without any table it is not tracked
 // either.
 func BenchmarkPacket(b *testing.B) {
 	sink, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -60,11 +60,13 @@ func BenchmarkPacket(b *testing.B) {
 	for _, size := range []struct{ jails, elements int }{{1, 1}, {64, 10_000}} {
 		name := fmt.Sprintf("%d jails, %d elements", size.jails, size.elements)
 		tbl := open(b)
+		var jails []Jail
 		for i := range size.jails {
 			j := Jail{ID: fmt.Sprintf("%02x", i), Cgroup: 1<<40 + uint64(i), Level: g.Level}
 			if i == 0 {
 				j.Cgroup = g.ID
 			}
+			jails = append(jails, j)
 			do(b, tbl.Add(j))
 			many := []Dest{{Network: UDP, Addr: to.Addr(), Port: to.Port()}}
 			for addr := netip.MustParseAddr("10.0.0.0"); len(many) < size.elements; addr = addr.Next() {
@@ -75,7 +77,12 @@ func BenchmarkPacket(b *testing.B) {
 		b.Run(name+", outside", send)
 		do(b, g.Take(os.Getpid()))
 		b.Run(name+", inside", send)
+		for _, j := range jails {
+			do(b, tbl.Lead(j, leadTo("127.0.0.1:5300", "192.0.2.53:53", "192.0.2.54:53")))
+		}
+		b.Run(name+", inside, led", send)
 		do(b, g.Release(tree, map[int]string{os.Getpid(): home}))
+		b.Run(name+", outside, led", send)
 		if g, err = tree.Make("/", fmt.Sprintf("njbench-%d", os.Getpid())); err != nil {
 			b.Fatal(err)
 		}

@@ -58,11 +58,17 @@ func (t *Table) add(c *nftables.Conn, j Jail, rules func(side) []rule) error {
 	return nil
 }
 
-// Shut takes all from a jail that it was allowed. What is open goes no further.
+// Shut takes all from a jail that it was allowed. What is open goes no further,
+// and nothing is led.
 func (t *Table) Shut(j Jail) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := t.batchLocked(func(c *nftables.Conn) error {
+		if l := t.led[j.ID]; l != nil {
+			if err := l.elements(j, c.SetDeleteElements); err != nil {
+				return err
+			}
+		}
 		for _, s := range sides {
 			c.FlushChain(s.chain(j))
 			c.AddRule(s.rule(s.chain(j), drop))
@@ -75,6 +81,7 @@ func (t *Table) Shut(j Jail) error {
 	if err != nil {
 		return fmt.Errorf("shut jail %s: %w", j.ID, err)
 	}
+	delete(t.led, j.ID)
 	return nil
 }
 

@@ -40,6 +40,7 @@ const (
 	MaxAllowed = 16384 // elements for IPv4, and as many for IPv6
 	MaxDenied  = 4096
 	MaxListen  = 1024
+	MaxLed     = 256 // servers, which Lead counts
 )
 
 // ErrFull means that a jail has no room for another element.

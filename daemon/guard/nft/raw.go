@@ -1,6 +1,10 @@
 package nft
 
 import (
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -41,4 +45,53 @@ func (t *Table) exchange(changes ...netlink.Message) error {
 		}
 	}
 	return nil
+}
+
+// rawLocked is batchLocked for what package nftables cannot say.
+func (t *Table) rawLocked(changes ...netlink.Message) error {
+	err := t.link.SetDeadline(time.Now().Add(patience))
+	if err == nil {
+		err = t.exchange(changes...)
+	}
+	if err != nil {
+		err = t.again(err)
+	}
+	return err
+}
+
+// rawRule adds a rule of expressions that are encoded.
+func rawRule(c *nftables.Chain, exprs [][]byte) netlink.Message {
+	list := make([]netlink.Attribute, len(exprs))
+	for i, e := range exprs {
+		list[i] = netlink.Attribute{Type: unix.NLA_F_NESTED | unix.NFTA_LIST_ELEM, Data: e}
+	}
+	return changeOf(unix.NFT_MSG_NEWRULE, unix.NLM_F_APPEND,
+		netlink.Attribute{Type: unix.NFTA_RULE_TABLE, Data: append([]byte(Name), 0)},
+		netlink.Attribute{Type: unix.NFTA_RULE_CHAIN, Data: append([]byte(c.Name), 0)},
+		netlink.Attribute{Type: unix.NLA_F_NESTED | unix.NFTA_RULE_EXPRESSIONS, Data: encode(list...)},
+	)
+}
+
+func marshal(r rule) [][]byte {
+	list := make([][]byte, len(r))
+	for i, e := range r {
+		b, err := expr.Marshal(byte(table.Family), e)
+		if err != nil {
+			panic(err) // of constants
+		}
+		list[i] = b
+	}
+	return list
+}
+
+// setZone sets the zone of the original direction alone: "ct original zone set".
+func setZone(register byte) []byte {
+	return encode(
+		netlink.Attribute{Type: unix.NFTA_EXPR_NAME, Data: []byte("ct\x00")},
+		netlink.Attribute{Type: unix.NLA_F_NESTED | unix.NFTA_EXPR_DATA, Data: encode(
+			netlink.Attribute{Type: unix.NFTA_CT_KEY, Data: []byte{0, 0, 0, unix.NFT_CT_ZONE}},
+			netlink.Attribute{Type: unix.NFTA_CT_DIRECTION, Data: []byte{original}},
+			netlink.Attribute{Type: unix.NFTA_CT_SREG, Data: []byte{0, 0, 0, register}},
+		)},
+	)
 }

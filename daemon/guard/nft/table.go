@@ -3,6 +3,7 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,9 @@ type Table struct {
 	link   *netlink.Conn // what conn talks through
 	levels map[int]bool  // that packets are dispatched by
 	jails  map[string]bool
+	leads  map[int]bool // levels whose jails can be led
+	led    map[string]*leading
+	zone   uint16 // the last that was given to one
 
 	plain bool // without an owner
 }
@@ -34,7 +38,11 @@ func (t *Table) Plain() { t.plain = true }
 // Open opens the way to the table, and changes nothing. A jail's dropped packets
 // are logged to a group.
 func Open(group uint16) (*Table, error) {
-	t := &Table{group: group, levels: make(map[int]bool), jails: make(map[string]bool)}
+	t := &Table{
+		group: group, levels: make(map[int]bool), jails: make(map[string]bool),
+		leads: make(map[int]bool), led: make(map[string]*leading),
+		zone: rand.N[uint16](zones), // not those that the last one gave
+	}
 	return t, t.dial()
 }
 
@@ -152,6 +160,8 @@ func (t *Table) Reset(shut []Jail) error {
 func (t *Table) forgetLocked() {
 	clear(t.levels)
 	clear(t.jails)
+	clear(t.leads)
+	clear(t.led)
 }
 
 // contents are what there is in a table.

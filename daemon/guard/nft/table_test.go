@@ -104,6 +104,34 @@ func TestRuleset(t *testing.T) {
 	golden(t, "empty")
 }
 
+// TestLeadRuleset reads back how jails are led.
+func TestLeadRuleset(t *testing.T) {
+	tbl := open(t)
+	tbl.zone = 0
+	a, b := jail("a1", 2), jail("b2", 3)
+	do(t, tbl.Add(a), tbl.Add(b))
+	do(t,
+		tbl.Lead(a, leadTo("127.0.0.1:5300", "192.0.2.53:53", "127.0.0.53:53")),
+		tbl.Lead(a, leadTo("[::1]:5301", "[2001:db8::53]:53")),
+		tbl.Lead(b, leadTo("127.0.0.1:5302", "192.0.2.53:53")),
+	)
+	golden(t, "led")
+	do(t, tbl.Lead(a, leadTo("127.0.0.1:5303", "192.0.2.53:53", "192.0.2.54:53")))
+	golden(t, "ledanew")
+	do(t, tbl.Shut(a), tbl.Remove(a), tbl.Shut(b))
+	golden(t, "ledshut")
+	do(t, tbl.Reset(nil))
+	golden(t, "empty")
+}
+
+func leadTo(to string, servers ...string) Lead {
+	l := Lead{User: 1000, To: netip.MustParseAddrPort(to)}
+	for _, s := range servers {
+		l.Servers = append(l.Servers, netip.MustParseAddrPort(s))
+	}
+	return l
+}
+
 // TestFailure: what fails changes nothing, and the next thing is done.
 func TestFailure(t *testing.T) {
 	tbl := open(t)
@@ -225,6 +253,66 @@ func TestPlain(t *testing.T) {
 	do(t, tbl.Reset([]Jail{jail("a1", 2)}))
 	golden(t, "plain")
 	ruleset(t, "delete", "table", "inet", Name)
+}
+
+// TestLeadFull: a jail has so many servers, and the last to be led to stands when
+// there are more.
+func TestLeadFull(t *testing.T) {
+	tbl := open(t)
+	a := jail("a1", 2)
+	before := ruleset(t)
+	if err := tbl.Lead(a, leadTo("127.0.0.1:53", "192.0.2.1:53")); err == nil {
+		t.Error("a jail that there is not was led")
+	}
+	if got := ruleset(t); got != before {
+		t.Errorf("got %s, want %s", got, before)
+	}
+	many := leadTo("127.0.0.1:53")
+	for addr := netip.MustParseAddr("10.0.0.0"); len(many.Servers) < MaxLed; addr = addr.Next() {
+		many.Servers = append(many.Servers, netip.AddrPortFrom(addr, 53))
+	}
+	do(t, tbl.Add(a), tbl.Lead(a, many), tbl.Lead(a, many))
+	before = ruleset(t)
+	for _, l := range []Lead{leadTo("127.0.0.1:54", "192.0.2.1:53"), leadTo("[::1]:54", "[2001:db8::1]:53")} {
+		if err := tbl.Lead(a, l); !errors.Is(err, ErrFull) {
+			t.Errorf("one more: got %v, want %v", err, ErrFull)
+		}
+	}
+	if got := ruleset(t); got != before {
+		t.Errorf("got %s, want %s", got, before)
+	}
+}
+
+func TestCheckLead(t *testing.T) {
+	for _, tt := range []struct {
+		to, server string
+		ok         bool
+	}{
+		{"127.0.0.1:5300", "192.0.2.1:53", true},
+		{"127.1.2.3:5300", "127.0.0.53:53", true},
+		{"[::1]:5300", "[2001:db8::1]:53", true},
+		{"192.0.2.2:5300", "192.0.2.1:53", false},
+		{"0.0.0.0:5300", "192.0.2.1:53", false},
+		{"[2001:db8::2]:5300", "[2001:db8::1]:53", false},
+		{"[::ffff:127.0.0.1]:5300", "192.0.2.1:53", false},
+		{"[::1%lo]:5300", "[2001:db8::1]:53", false},
+		{"127.0.0.1:0", "192.0.2.1:53", false},
+		{"127.0.0.1:5300", "192.0.2.1:0", false},
+		{"127.0.0.1:5300", "[2001:db8::1]:53", false},
+		{"127.0.0.1:5300", "[::ffff:192.0.2.1]:53", false},
+		{"[::1]:5300", "192.0.2.1:53", false},
+		{"[::1]:5300", "[fe80::1%lo]:53", false},
+	} {
+		l := leadTo(tt.to, tt.server)
+		if err := l.Check(); (err == nil) != tt.ok {
+			t.Errorf("%s to %s: got %v", tt.server, tt.to, err)
+		}
+	}
+	none, many := leadTo("127.0.0.1:53"), leadTo("127.0.0.1:53")
+	many.Servers = make([]netip.AddrPort, MaxLed+1)
+	if none.Check() == nil || many.Check() == nil || (&Lead{Servers: none.Servers}).Check() == nil {
+		t.Error("none, too many, or to nobody: got no error")
+	}
 }
 
 func TestCheck(t *testing.T) {
