@@ -158,6 +158,21 @@ func (c *Conn) Resolver(at netip.AddrPort) error {
 	return c.Allow(Dest{Proto: "udp", Addr: at.Addr(), Port: at.Port()}, Dest{Proto: "tcp", Addr: at.Addr(), Port: at.Port()})
 }
 
+// Lead has who listens at an address of loopback answer for servers of its family:
+// what the program sends to one, over UDP or TCP, goes there, and the answers
+// come from the server as far as the program can see. Nothing goes to the servers
+// themselves any more, whatever is allowed. For all servers of a family it is the
+// last address that counts.
+//
+// Some reach neither: who asks a server that is denied; a program of another
+// user's, such as one that is setuid; a socket that is bound to a device.
+func (c *Conn) Lead(to netip.AddrPort, servers ...netip.AddrPort) error {
+	if _, err := c.do(&Request{Op: OpLead, To: to, Servers: servers}, nil); err != nil {
+		return fmt.Errorf("lead: %w", err)
+	}
+	return nil
+}
+
 func (c *Conn) tell(op string, dests []Dest) error {
 	for len(dests) > 0 {
 		n := min(len(dests), MaxDests)

@@ -66,6 +66,10 @@ func TestReplies(t *testing.T) {
 	if len(got) != 3 || len(got[0].Dests) != MaxDests || len(got[1].Dests) != 1 || got[2].Dests[0] != dest {
 		t.Errorf("got %d requests, want many destinations in two", len(got))
 	}
+	to, server := netip.MustParseAddrPort("127.0.0.1:5300"), netip.MustParseAddrPort("192.0.2.1:53")
+	if err := c.Lead(to, server); err != nil || got[3].To != to || len(got[3].Servers) != 1 || got[3].Servers[0] != server {
+		t.Errorf("got %+v, %v", got[3], err)
+	}
 	want := Dest{Proto: "udp", Addr: netip.MustParseAddr("192.0.2.2"), Port: 53}
 	if d := <-c.Dropped(); d != want {
 		t.Errorf("got %+v, want %+v", d, want)

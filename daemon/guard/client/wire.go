@@ -16,6 +16,7 @@ const (
 	OpAllow    = "allow"
 	OpDeny     = "deny"
 	OpForget   = "forget"
+	OpLead     = "lead"
 	OpListen   = "listen"
 	OpUnlisten = "unlisten"
 )
@@ -23,15 +24,17 @@ const (
 // Limits of one request.
 const (
 	MaxLine  = 64 << 10 // bytes
-	MaxDests = 256
+	MaxDests = 256      // and servers
 )
 
 // Request is what a client asks for.
 type Request struct {
-	ID      uint64 `json:"id"`
-	Op      string `json:"op"`
-	Dests   []Dest `json:"dests,omitempty"`
-	Network uint64 `json:"network,omitempty"` // of confine: which network namespace the client is in, SO_NETNS_COOKIE
+	ID      uint64           `json:"id"`
+	Op      string           `json:"op"`
+	Dests   []Dest           `json:"dests,omitempty"`
+	To      netip.AddrPort   `json:"to,omitzero"`       // of lead
+	Servers []netip.AddrPort `json:"servers,omitempty"` // of lead
+	Network uint64           `json:"network,omitempty"` // of confine: which network namespace the client is in, SO_NETNS_COOKIE
 }
 
 // Dest is who may be sent to, or, without an address, a port of the jail's own.

@@ -45,6 +45,9 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 	measure("no jail, the guard runs", bare)
 	measure("in a jail", jailed)
+	jailed.want(b, "ok", "lead 127.0.0.1:5300 192.0.2.53:53")
+	measure("in a jail that is led", jailed)
+	measure("no jail, another is led", bare)
 	jailed.stop()
 	s.quit(unix.SIGTERM)
 	time.Sleep(time.Second) // what the kernel still does of its own

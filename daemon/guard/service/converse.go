@@ -222,8 +222,15 @@ func (s *service) handle(j *jail, r *client.Request) (int, error) {
 	if j == nil {
 		return 0, errors.New("nothing is confined yet")
 	}
-	if r.Op == client.OpFree {
+	switch r.Op {
+	case client.OpFree:
 		return 0, s.free(j)
+	case client.OpLead:
+		l, err := leadOf(r, j.user)
+		if err != nil {
+			return 0, err
+		}
+		return 0, s.table.Lead(j.Jail, *l)
 	}
 	local := r.Op == client.OpListen || r.Op == client.OpUnlisten
 	dests, err := destsOf(r, local)
@@ -291,6 +298,16 @@ func destsOf(r *client.Request, local bool) ([]nft.Dest, error) {
 		list[i] = d
 	}
 	return list, nil
+}
+
+// leadOf reads a request to lead a user's program.
+func leadOf(r *client.Request, user int) (*nft.Lead, error) {
+	unmap := func(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+	l := &nft.Lead{User: uint32(user), To: unmap(r.To)}
+	for _, s := range r.Servers {
+		l.Servers = append(l.Servers, unmap(s))
+	}
+	return l, l.Check()
 }
 
 // maxTimeout is the longest that is allowed for: what is longer has none.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -158,6 +159,8 @@ func TestGarbage(t *testing.T) {
 		{"another descriptor", line(client.Request{ID: 1, Op: client.OpConfine}), []int{int(null.Fd())}},
 		{"two descriptors", line(client.Request{ID: 1, Op: client.OpConfine}), []int{pidfd, pidfd}},
 		{"a hundred", line(client.Request{ID: 1, Op: client.OpConfine}), bytes100(int(null.Fd()))},
+		{"to lead nobody", line(client.Request{ID: 1, Op: client.OpLead, To: netip.MustParseAddrPort("127.0.0.1:53"), Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}), nil},
+		{"to lead to nonsense", []byte(`{"op":"lead","to":"localhost","servers":["x"]}` + "\n"), nil},
 		{"another network", line(client.Request{ID: 1, Op: client.OpConfine, Network: 1}), []int{pidfd}},
 	}
 	fds := func() int {

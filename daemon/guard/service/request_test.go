@@ -14,6 +14,7 @@ func FuzzRequest(f *testing.F) {
 		`{"id":2,"op":"allow","dests":[{"proto":"tcp","addr":"192.0.2.1","port":443,"timeout_ms":1000}]}`,
 		`{"op":"deny","dests":[{"proto":"icmp","addr":"2001:db8::1"}]}`,
 		`{"op":"forget","dests":[{"proto":"udp","addr":"192.0.2.1","port":53}]}`,
+		`{"op":"lead","to":"127.0.0.1:5300","servers":["192.0.2.1:53","[::ffff:192.0.2.2]:53"]}`,
 		`{"op":"listen","dests":[{"proto":"udp","port":53}]}`,
 		`{"op":"allow","dests":[{"proto":"tcp","addr":"::ffff:192.0.2.1","port":443,"timeout_ms":9223372036854775807}]}`,
 	} {
@@ -25,6 +26,9 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		for _, local := range []bool{true, false} {
+			if l, err := leadOf(r, 1); err == nil && (!l.To.Addr().IsLoopback() || l.Check() != nil) {
+				t.Errorf("got %+v", l)
+			}
 			list, err := destsOf(r, local)
 			if err != nil {
 				continue

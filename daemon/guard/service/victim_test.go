@@ -1,6 +1,8 @@
 package service
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -45,6 +47,8 @@ func (v *victim) do(words []string) string {
 		return echo(v.held)
 	case "udp": // always from one socket
 		return v.send(words[1])
+	case "from": // a port, by a socket that is closed at once, or bound to a device
+		return from(words[1], words[2], words[3:])
 	case "ping":
 		return ping(words[1])
 	case "listen":
@@ -93,6 +97,36 @@ func (v *victim) send(addr string) string {
 			return "ok"
 		}
 	}
+}
+
+// from sends "x" from a local port, or "late" where it does not wait.
+func from(port, to string, how []string) string {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if len(how) > 0 && how[0] != "late" {
+			_ = c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), how[0]) })
+		}
+		return err
+	}}
+	c, err := lc.ListenPacket(context.Background(), "udp", ":"+port)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(brief))
+	what := "x"
+	if len(how) > 0 && how[0] == "late" {
+		what = "late"
+	}
+	if _, err := c.WriteTo([]byte(what), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))); err != nil {
+		return err.Error()
+	}
+	if what == "late" {
+		return "ok"
+	}
+	if _, _, err := c.ReadFrom(make([]byte, 10)); err != nil {
+		return err.Error()
+	}
+	return "ok"
 }
 
 // ping sends an echo request from a socket that users have for that.
@@ -245,6 +279,22 @@ func (s *supervisor) tell(words []string) (err error) {
 		err = s.conn.Allow(destsFrom(words[1:])...)
 	case "deny":
 		err = s.conn.Deny(destsFrom(words[1:])...)
+	case "answer": // for servers
+		for _, at := range words[1:] {
+			if err = errors.Join(listenEcho("tcp", at), listenLate(at)); err != nil {
+				break
+			}
+		}
+	case "lead":
+		var list []netip.AddrPort
+		for _, w := range words[1:] {
+			at, err := netip.ParseAddrPort(w)
+			if err != nil && w != "none" {
+				return err
+			}
+			list = append(list, at)
+		}
+		err = s.conn.Lead(list[0], list[1:]...)
 	case "forget":
 		err = s.conn.Forget(destsFrom(words[1:])...)
 	case "open":

@@ -89,6 +89,8 @@ func describe(b []byte) string {
 	case len(b) >= 48 && b[0]>>4 == 6:
 		proto, addr = b[6], netip.AddrFrom16([16]byte(b[24:]))
 		b = b[40:]
+	case len(b) >= 28 && b[0] == 0 && b[1] == 1: // ARP over Ethernet
+		return "arp " + netip.AddrFrom4([4]byte(b[24:])).String()
 	default:
 		return ""
 	}
@@ -96,6 +98,8 @@ func describe(b []byte) string {
 	switch {
 	case name != "":
 		return name + " " + netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[2:])).String()
+	case proto == unix.IPPROTO_ICMP && b[0] == 3, proto == unix.IPPROTO_ICMPV6 && b[0] == 1:
+		return "unreachable " + addr.String()
 	case proto == unix.IPPROTO_ICMP && b[0] == 8, proto == unix.IPPROTO_ICMPV6 && b[0] == 128:
 		return "ping " + addr.String()
 	}
@@ -134,6 +138,31 @@ func listenEcho(network, addr string) error {
 				_, _ = io.Copy(c, c)
 				c.Close()
 			}()
+		}
+	}()
+	return nil
+}
+
+// lateness is how long who asks to be answered late has to wait.
+const lateness = 100 * time.Millisecond
+
+// listenLate echoes datagrams, from now on, those that are "late" a while later.
+func listenLate(addr string) error {
+	c, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return err
+	}
+	go func() {
+		b := make([]byte, 100)
+		for {
+			n, from, err := c.ReadFrom(b)
+			if err != nil {
+				continue
+			}
+			if string(b[:n]) == "late" {
+				time.Sleep(lateness)
+			}
+			_, _ = c.WriteTo(b[:n], from)
 		}
 	}()
 	return nil
