@@ -2,7 +2,7 @@
 // kernel refuses a call that the filter let through, or that the supervisor
 // would get wrong.
 //
-//	g, err := guard.Choose(guard.Auto, guard.Leave{}, guard.Here())
+//	g, err := guard.Choose(guard.Auto, guard.Leave{}, guard.Here(""))
 //	cmd.Landlock = g.Domain
 //
 // The filter asks, a guard enforces. One that is asked for by name and is not to
@@ -86,6 +86,12 @@ func (g Guard) String() string {
 	return fmt.Sprintf("%s (the kernel refuses %s)", g.Kind, list(g.Covers))
 }
 
+// Packets says whether the guard has every packet, and drops what it is not told
+// of.
+func (g Guard) Packets() bool { return g.Kind.packets() }
+
+func (k Kind) packets() bool { return k == NFT || k == Netns }
+
 // Choose returns the guard that is wanted, if this machine has it.
 func Choose(want Kind, leave Leave, m Machine) (Guard, error) {
 	var err error
@@ -106,7 +112,7 @@ func Choose(want Kind, leave Leave, m Machine) (Guard, error) {
 // has the sockets, calls may be left to the kernel, which must not refuse them.
 func domain(k Kind, leave Leave) interpose.Domain {
 	return interpose.Domain{
-		None: k == Strict, Sockets: k == NFT || k == Netns,
+		None: k == Strict, Sockets: k.packets(),
 		Abstract: leave.Abstract, Signals: leave.Signals,
 	}
 }

@@ -1,8 +1,11 @@
 package guard
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
+	"github.com/netjail/netjail/daemon/guard/client"
 	"github.com/netjail/netjail/interpose"
 )
 
@@ -29,9 +32,10 @@ func (m *Machine) FixedErrata() (list []int) {
 // Probe tries whether a guard is to be had.
 type Probe func() error
 
-// Here looks at this machine.
-func Here() Machine {
-	m := Machine{Probes: map[Kind]Probe{}}
+// Here looks at this machine. The guard service listens at socket; "": where it is
+// installed to.
+func Here(socket string) Machine {
+	m := Machine{Probes: map[Kind]Probe{NFT: func() error { return probeService(cmp.Or(socket, client.Socket)) }}}
 	m.ABI, m.Errata = interpose.Landlock()
 	return m
 }
@@ -45,9 +49,27 @@ type Missing struct {
 
 func (m *Missing) Error() string { return fmt.Sprintf("guard %s: %s", m.Kind, m.What) }
 
+// probeService connects to the guard service.
+func probeService(socket string) error {
+	c, err := client.Dial(socket)
+	if err != nil {
+		return NoService(err)
+	}
+	c.Close()
+	return nil
+}
+
+// NoService is why jails do without the guard service.
+func NoService(err error) error {
+	if errors.Is(err, client.ErrNotRunning) {
+		return &Missing{NFT, "the guard service does not run", "install it once, as root: netjail guard --help tells how"}
+	}
+	return &Missing{NFT, err.Error(), "see what the guard service logs; --guard landlock does without it"}
+}
+
 // absent are the guards of which nothing is known.
 var absent = map[Kind]Missing{
-	NFT:   {NFT, "jails of this netjail do not use the guard service yet", "take --guard landlock, or leave --guard out"},
+	NFT:   {NFT, "the guard service was not looked for", "--guard landlock does without it"},
 	Netns: {Netns, "there are no private networks in this netjail", "it takes pasta (package passt), user namespaces and /dev/net/tun; --guard landlock takes none"},
 }
 

@@ -26,7 +26,7 @@ func Table() []Row { return table }
 // covers says what the kernel refuses by itself under a guard and a domain, in
 // words that stay the same: programs read them in netjail status --json.
 func covers(k Kind, d interpose.Domain, abi int) (list []string) {
-	if k == NFT || k == Netns {
+	if k.packets() {
 		list = append(list, "IP packets")
 	}
 	r := d.Ruleset(abi)

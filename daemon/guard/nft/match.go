@@ -26,6 +26,25 @@ var (
 	tcp         = protocol(TCP)
 )
 
+// What can make a packet go elsewhere: IPv4 with options, of which source routes
+// are some, and IPv6 with a routing header. A program needs no privileges for
+// either: a message's control data can have them (IP_RETOPTS, IPV6_RTHDR).
+var (
+	withOptions = []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: first},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: first, Data: []byte{unix.NFPROTO_IPV4}},
+		&expr.Payload{DestRegister: first, Base: expr.PayloadBaseNetworkHeader, Offset: 0, Len: 1},
+		&expr.Bitwise{SourceRegister: first, DestRegister: first, Len: 1, Mask: []byte{0x0f}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: first, Data: []byte{5}}, // words of the header
+	}
+	routed = []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: first},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: first, Data: []byte{unix.NFPROTO_IPV6}},
+		&expr.Exthdr{DestRegister: first, Type: unix.IPPROTO_ROUTING, Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpIpv6},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: first, Data: []byte{1}},
+	}
+)
+
 func join(parts ...[]expr.Any) []expr.Any { return slices.Concat(parts...) }
 
 func state(bits uint32) []expr.Any {

@@ -105,8 +105,11 @@ func (s side) rules(j Jail, group uint16) [][]expr.Any {
 // asked. A flow goes on when its element has run out. When it was denied it does
 // not, and its program is told: by a packet that the kernel makes, which is found
 // to be the jail's, too, and is related to what was sent. No program can make one.
+// Nothing goes out that a router may send elsewhere than to its destination.
 func outRules(s *sets, id string, group uint16) [][]expr.Any {
 	return [][]expr.Any{
+		join(withOptions, drop),
+		join(routed, drop),
 		join(established, direction(reply), port(s.listen, sourcePort), accept),
 		join(related, direction(reply), accept),
 		join(direction(reply), drop),

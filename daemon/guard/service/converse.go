@@ -245,15 +245,24 @@ func (s *service) handle(j *jail, r *client.Request) (int, error) {
 	case client.OpListen:
 		return 0, s.table.Listen(j.Jail, dests)
 	case client.OpDeny:
+		// What is open is ended while the packet that tells the other end is let
+		// through, and once more what had begun meanwhile.
+		remote := func(k nft.Socket) netip.AddrPort { return k.Remote }
+		if err := s.table.Forget(j.Jail, dests); err != nil {
+			return 0, err
+		}
+		n := s.end(j, dests, remote)
 		if err := s.table.Deny(j.Jail, dests); err != nil {
-			return 0, err
+			return n, err
 		}
-		return s.end(j, dests, func(k nft.Socket) netip.AddrPort { return k.Remote }), nil
+		return n + s.end(j, dests, remote), nil
 	case client.OpUnlisten:
+		local := func(k nft.Socket) netip.AddrPort { return netip.AddrPortFrom(netip.Addr{}, k.Local.Port()) }
+		n := s.end(j, dests, local)
 		if err := s.table.Unlisten(j.Jail, dests); err != nil {
-			return 0, err
+			return n, err
 		}
-		return s.end(j, dests, func(k nft.Socket) netip.AddrPort { return netip.AddrPortFrom(netip.Addr{}, k.Local.Port()) }), nil
+		return n + s.end(j, dests, local), nil
 	}
 	return 0, fmt.Errorf("there is no request %q", r.Op)
 }
