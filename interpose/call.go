@@ -91,6 +91,9 @@ func (k *call) send(r result) {
 	if r.abandoned {
 		return
 	}
+	if continueAll {
+		r = result{proceed: true}
+	}
 	resp := sys.Resp{ID: k.n.ID, Val: r.val, Error: -int32(r.errno)}
 	switch {
 	case r.proceed:

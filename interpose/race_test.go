@@ -2,6 +2,7 @@ package interpose
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"runtime"
@@ -51,6 +52,17 @@ func attackNames(t *testing.T) (names []string) {
 	}
 	slices.Sort(names)
 	return names
+}
+
+func init() { victims["attacks"] = listAttacks }
+
+// listAttacks prints those that can be made everywhere, for others who run them.
+func listAttacks() {
+	for _, name := range slices.Sorted(maps.Keys(attacks)) {
+		if !strings.HasPrefix(name, "absent") {
+			fmt.Println(name)
+		}
+	}
 }
 
 // canUffd says whether there is a userfaultfd here. Kernel faults need

@@ -1,0 +1,5 @@
+//go:build netjail_continue
+
+package interpose
+
+const continueAll = true
