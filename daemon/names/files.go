@@ -9,23 +9,33 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/miekg/dns"
 )
 
-// file is what is read from a file, and read again when it has changed.
+// file is what is read from a file, and read again soon after it has changed.
 type file[T any] struct {
 	path  string
 	parse func(io.Reader) T
 
-	mu    sync.Mutex
-	stamp fs.FileInfo // of what was read, or nil
-	value T
+	mu     sync.Mutex
+	looked time.Time   // at the file
+	stamp  fs.FileInfo // of what was read, or nil
+	value  T
 }
+
+// lookEvery is how long a file is taken to be as it was: each call of a program
+// asks for its value, and to look takes a system call.
+const lookEvery = 100 * time.Millisecond
 
 func (f *file[T]) get() T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if time.Since(f.looked) < lookEvery {
+		return f.value
+	}
+	f.looked = time.Now()
 	now, err := os.Stat(f.path)
 	if err != nil {
 		f.stamp = nil
@@ -50,7 +60,7 @@ func (f *file[T]) get() T {
 const maxFile = 64 << 20
 
 // Servers returns a function that lists the servers in a file like
-// /etc/resolv.conf as it is at each call.
+// /etc/resolv.conf as it was a moment before each call.
 func Servers(path string) func() []netip.AddrPort {
 	f := &file[[]netip.AddrPort]{path: path, parse: parseServers}
 	return f.get
@@ -91,7 +101,7 @@ func dialable(a netip.AddrPort) netip.AddrPort {
 const maxHostsNames = 64
 
 // Hosts returns a function that lists the names of an address in a file like
-// /etc/hosts as it is at each call. Names of 0.0.0.0 and :: are left out: it is
+// /etc/hosts as it was a moment before each call. Names of 0.0.0.0 and :: are left out: it is
 // where lists of unwanted names lead.
 func Hosts(path string) func(netip.Addr) []string {
 	f := &file[map[netip.Addr][]string]{path: path, parse: parseHosts}
@@ -99,7 +109,7 @@ func Hosts(path string) func(netip.Addr) []string {
 }
 
 // HostAddr returns a function that finds an address of a name in a file like
-// /etc/hosts as it is at each call: the first of its IPv4 addresses, if any.
+// /etc/hosts as it was a moment before each call: the first of its IPv4 addresses, if any.
 func HostAddr(path string) func(name string) (netip.Addr, bool) {
 	f := &file[map[netip.Addr][]string]{path: path, parse: parseHosts}
 	return func(name string) (found netip.Addr, ok bool) {

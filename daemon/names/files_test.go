@@ -17,6 +17,7 @@ func write(t *testing.T, path, text string, at time.Time) {
 	if err := os.Chtimes(path, at, at); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(lookEvery) // until it is looked at again
 }
 
 func TestServers(t *testing.T) {
@@ -40,6 +41,7 @@ func TestServers(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(lookEvery)
 	check("127.0.0.1:53")
 }
 

@@ -38,6 +38,15 @@ type Config struct {
 	// A server that the program chose says what the program wants.
 	Trusted func(netip.AddrPort) bool
 
+	// Owner says whether a datagram socket of which nobody has said whose it is, see
+	// Expect, is the jail's all the same. It asks the first of the system's servers.
+	// Nil: it is not.
+	Owner func(local netip.AddrPort) bool
+
+	// Learned is told of addresses whose name has become known, before the program
+	// is; nil: nobody is.
+	Learned func([]netip.Addr)
+
 	// Found is told of each query that was answered with records; nil: nobody is.
 	Found func(Query)
 
@@ -67,6 +76,7 @@ type Resolver struct {
 
 	mu     sync.Mutex
 	closed bool
+	used   bool // somebody was led here
 	addrs  map[endpoint]netip.AddrPort
 	open   map[io.Closer]struct{} // what Close closes
 
@@ -136,6 +146,41 @@ func (r *Resolver) AddrFor(network string, server netip.Addr) (netip.AddrPort, e
 	return r.listen(endpoint{tcp: tcp, ip6: !server.Unmap().Is4()})
 }
 
+// Both is AddrFor for sockets of both networks, which are led to the same port.
+func (r *Resolver) Both(server netip.Addr) (udp netip.AddrPort, err error) {
+	const tries = 20 // a port that is free for one network may be another's for the other
+	for range tries {
+		if udp, err = r.AddrFor("udp", server); err != nil {
+			return udp, err
+		}
+		var tcp netip.AddrPort
+		if tcp, err = r.AddrFor("tcp", server); err != nil || tcp == udp {
+			return udp, err
+		}
+		err = fmt.Errorf("resolver: port %d is another's for TCP", udp.Port())
+		if !r.giveUp(udp, tcp) {
+			break
+		}
+	}
+	return udp, err
+}
+
+// giveUp forgets two addresses, so that others are found, if nobody was led there
+// yet.
+func (r *Resolver) giveUp(udp, tcp netip.AddrPort) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.used {
+		return false
+	}
+	for at, addr := range r.addrs {
+		if !at.tcp && addr == udp || at.tcp && addr == tcp {
+			delete(r.addrs, at)
+		}
+	}
+	return true
+}
+
 // At says whether a socket that is connected to an address is led here.
 func (r *Resolver) At(network string, addr netip.AddrPort) bool {
 	tcp, err := isTCP(network)
@@ -186,9 +231,20 @@ func (r *Resolver) listenLocked(at endpoint) (netip.AddrPort, error) {
 	} else if at.host.IsValid() {
 		ip = at.host
 	}
-	any := netip.AddrPortFrom(ip, 0)
-	if at.tcp {
-		l, err := net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(any))
+	// Both networks have the same port if it is to be had.
+	other := at
+	other.tcp = !at.tcp
+	if port := r.addrs[other].Port(); port != 0 {
+		if addr, err := r.listenAt(at.tcp, family, netip.AddrPortFrom(ip, port)); err == nil {
+			return addr, nil
+		}
+	}
+	return r.listenAt(at.tcp, family, netip.AddrPortFrom(ip, 0))
+}
+
+func (r *Resolver) listenAt(tcp bool, family string, at netip.AddrPort) (netip.AddrPort, error) {
+	if tcp {
+		l, err := net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(at))
 		if err != nil {
 			return netip.AddrPort{}, err
 		}
@@ -196,7 +252,7 @@ func (r *Resolver) listenLocked(at endpoint) (netip.AddrPort, error) {
 		r.tasks.Go(func() { r.accept(l) })
 		return l.Addr().(*net.TCPAddr).AddrPort(), nil
 	}
-	c, err := net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(any))
+	c, err := net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at))
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -212,6 +268,9 @@ func (r *Resolver) Expect(network string, local, server netip.AddrPort) {
 	if err != nil {
 		return
 	}
+	r.mu.Lock()
+	r.used = true
+	r.mu.Unlock()
 	r.clients.expect(client{tcp, unmapped(local)}, dialable(server))
 }
 
@@ -360,6 +419,9 @@ func (r *Resolver) learn(p *packet, reply []byte) error {
 	}
 	if trusted {
 		r.cfg.Map.record(a, time.Now())
+		if r.cfg.Learned != nil {
+			r.cfg.Learned(a.addrs)
+		}
 	}
 	return nil
 }

@@ -279,6 +279,39 @@ func TestStranger(t *testing.T) {
 	})
 }
 
+// TestOwner: a socket that nobody told of is served if it is the jail's, by the
+// system's server, and known from then on.
+func TestOwner(t *testing.T) {
+	server := serve(t, "127.0.0.1", zoneFile(t, "a.org. 60 A 192.0.2.1"))
+	var asked atomic.Int32
+	var ours netip.AddrPort
+	cfg := system(server)
+	cfg.Policy = allowAll
+	cfg.Owner = func(local netip.AddrPort) bool {
+		asked.Add(1)
+		return local == ours
+	}
+	r := start(t, cfg)
+	stranger, mine := dialOnly(t, r, "udp", false), dialOnly(t, r, "udp", false)
+	ours = localOf(mine)
+	stranger.say(query(t, "a.org", dns.TypeA))
+	for range 2 {
+		if m := unpack(t, mine.ask(query(t, "a.org", dns.TypeA))); len(m.Answer) != 1 {
+			t.Errorf("got %v", m)
+		}
+	}
+	if n := asked.Load(); n != 2 {
+		t.Errorf("the owner of a socket was asked for %d times, want once for each", n)
+	}
+	_ = stranger.SetReadDeadline(time.Now())
+	if _, err := stranger.Read(make([]byte, 1)); err == nil {
+		t.Error("a stranger is served")
+	}
+	if got, ok := r.Server(localOf(mine), netip.MustParseAddrPort(mine.RemoteAddr().String())); !ok || got != server {
+		t.Errorf("it asks %v, %v; want %v", got, ok, server)
+	}
+}
+
 func TestClientsBound(t *testing.T) {
 	var c clients
 	at := func(i int) client {
@@ -480,7 +513,7 @@ func TestServer(t *testing.T) {
 		{"UDP over IPv6", localOf(udp6), at(udp6), server6},
 		{"TCP", localOf(tcp), at(tcp), netip.AddrPort{}},
 		{"connected elsewhere", localOf(udp), server, netip.AddrPort{}},
-		{"connected to the resolver's other address", localOf(udp), at(tcp), netip.AddrPort{}},
+		{"connected to another port", localOf(udp), netip.AddrPortFrom(at(udp).Addr(), at(udp).Port()^1), netip.AddrPort{}},
 		{"not led", localOf(stranger), at(stranger), netip.AddrPort{}},
 		{"neither", netip.AddrPort{}, netip.AddrPort{}, netip.AddrPort{}},
 	} {

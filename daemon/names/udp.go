@@ -26,14 +26,16 @@ func (r *Resolver) receive(c *net.UDPConn) {
 			continue
 		}
 		from = unmapped(from)
-		server, ok := r.clients.server(client{false, from})
-		if !ok {
+		server, known := r.clients.server(client{false, from})
+		if !known && r.cfg.Owner == nil {
 			continue
 		}
 		raw := append([]byte(nil), buf[:n]...)
 		p, err := parseQuery(raw)
 		if err != nil {
-			send(c, trouble(raw, err), from)
+			if known {
+				send(c, trouble(raw, err), from)
+			}
 			continue
 		}
 		p.Server = server
@@ -44,9 +46,23 @@ func (r *Resolver) receive(c *net.UDPConn) {
 		r.tasks.Go(func() {
 			defer func() { <-r.slots }()
 			defer r.survive(p, func(reply []byte) { send(c, reply, from) })
-			r.datagram(p, c, from)
+			if known || r.owns(p, from) {
+				r.datagram(p, c, from)
+			}
 		})
 	}
+}
+
+// owns says whether a query is the jail's that nobody has told of, and which
+// server it is for.
+func (r *Resolver) owns(p *packet, from netip.AddrPort) bool {
+	servers := r.cfg.Upstreams()
+	if len(servers) == 0 || !r.cfg.Owner(from) {
+		return false
+	}
+	p.Server = dialable(servers[0])
+	r.Expect("udp", from, servers[0])
+	return true
 }
 
 // send sends a datagram, if there is one. A client that is gone needs none.
