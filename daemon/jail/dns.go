@@ -34,7 +34,9 @@ type dns struct {
 func newDNS(p *policy) dns {
 	d := dns{known: new(names.Map), meter: new(names.Meter), hosts: names.Hosts("/etc/hosts"), servers: names.Servers("/etc/resolv.conf")}
 	d.resolver = names.New(names.Config{
-		Policy: p.lookup, Map: d.known, Meter: d.meter, Upstreams: d.servers, Trusted: p.believes, Found: p.found})
+		Policy: p.lookup, Map: d.known, Meter: d.meter, Upstreams: d.servers, Trusted: p.believes, Found: p.found,
+		Learned: func(addrs []netip.Addr) { p.gate.report(p.gate.foresee(addrs...)) },
+		Owner:   func(local netip.AddrPort) bool { return p.gate.owns("udp", local) }})
 	return d
 }
 

@@ -38,20 +38,22 @@ import (
 
 // Config says what to run, and how. Zero fields mean the strictest.
 type Config struct {
-	App     string        `json:"app"`
-	Path    string        `json:"path"`              // of the executable
-	Args    []string      `json:"args"`              // with the program's name as the first
-	Rules   []api.Rule    `json:"rules"`             // of this run only, from its flags
-	Project []api.Rule    `json:"project,omitempty"` // of the directory it runs in: no more than rules in files
-	Ask     bool          `json:"ask"`               // questions may be asked
-	Monitor bool          `json:"monitor,omitempty"` // what nothing denies is allowed, where it would be asked about
-	Timeout time.Duration `json:"timeout,omitempty"` // ends the program; 0: never
-	Compat  bool          `json:"compat,omitempty"`  // 32-bit programs may run
-	Guard   guard.Kind    `json:"guard,omitempty"`   // that must be had; "": guard.Auto
-	Leave   guard.Leave   `json:"leave,omitzero"`    // of the guard's, what is not wanted
-	Keep    []int         `json:"-"`                 // descriptors from 3 on that the program inherits
-	Runtime string        `json:"runtime"`           // the daemon's directory
-	Seen    *Seen         `json:"-"`                 // takes note of what is allowed; nil: nothing does
+	App         string            `json:"app"`
+	Path        string            `json:"path"`              // of the executable
+	Args        []string          `json:"args"`              // with the program's name as the first
+	Rules       []api.Rule        `json:"rules"`             // of this run only, from its flags
+	Project     []api.Rule        `json:"project,omitempty"` // of the directory it runs in: no more than rules in files
+	Ask         bool              `json:"ask"`               // questions may be asked
+	Monitor     bool              `json:"monitor,omitempty"` // what nothing denies is allowed, where it would be asked about
+	Timeout     time.Duration     `json:"timeout,omitempty"` // ends the program; 0: never
+	Compat      bool              `json:"compat,omitempty"`  // 32-bit programs may run
+	Guard       guard.Kind        `json:"guard,omitempty"`   // that must be had; "": guard.Auto
+	Leave       guard.Leave       `json:"leave,omitzero"`    // of the guard's, what is not wanted
+	Chosen      func(guard.Guard) `json:"-"`                 // is told which it is; may be nil
+	GuardSocket string            `json:"-"`                 // of the guard service; "": where it is installed to listen
+	Keep        []int             `json:"-"`                 // descriptors from 3 on that the program inherits
+	Runtime     string            `json:"runtime"`           // the daemon's directory
+	Seen        *Seen             `json:"-"`                 // takes note of what is allowed; nil: nothing does
 }
 
 // Exit codes that are netjail's own, as env(1) and timeout(1) have them.

@@ -25,6 +25,7 @@ type policy struct {
 	own  []rules.Rule // of this run's flags, and of its directory
 	jail string
 	link *link
+	gate *gate // nil: no guard has to be told
 	say  func(string)
 
 	inForce  atomic.Pointer[force]
@@ -89,13 +90,21 @@ func (p *policy) Check(c *interpose.Call) interpose.Verdict {
 	}
 	r := p.request(f, c)
 	v, g := p.check(f, c, &r)
-	if v == interpose.Wait || v == interpose.Allow && ruling.ToServer(&r) && c.Op == interpose.Send {
-		return interpose.Wait // what it carries has to be read
+	switch {
+	case v == interpose.Wait:
+		return v
+	case v == interpose.Allow && ruling.ToServer(&r) && c.Op == interpose.Send:
+		if !p.gate.leads(r.Addr) {
+			return interpose.Wait // what it carries has to be read
+		}
+	case v == interpose.Allow && ruling.ToServer(&r):
+		if v = p.leadConnect(c); c.Lead != nil && !p.gate.admits(c.Lead.To) {
+			return interpose.Wait // until the guard knows
+		}
+	case v == interpose.Allow && !p.gate.has(&r, &g):
+		return interpose.Wait // until the guard knows
 	}
 	p.note(c, &r, v, g)
-	if v == interpose.Allow && ruling.ToServer(&r) {
-		return p.leadConnect(c)
-	}
 	return v
 }
 
@@ -124,10 +133,11 @@ type grounds struct {
 
 // decide answers Wait where people have to be asked.
 func (p *policy) decide(f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, grounds) {
-	d := f.Decide(r, ruling.Place{
-		Server:   ruling.ToServer(r) && p.system(r.Addr),
-		Reserved: func(by *rules.Rule) bool { return p.reserved(f, c, by) },
-	}, time.Now())
+	at := ruling.Place{Server: ruling.ToServer(r) && p.system(r.Addr)}
+	if r.Unix != "" { // others need not pay for it
+		at.Reserved = func(by *rules.Rule) bool { return p.reserved(f, c, by) }
+	}
+	d := f.Decide(r, at, time.Now())
 	switch d.Verdict {
 	case rules.Allow:
 		return interpose.Allow, grounds{by: d.Rule, free: d.Rule == nil}
@@ -211,11 +221,12 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 		return interpose.Deny
 	}
 	if isSelf(c) {
-		return p.leadSelf(c)
+		return p.admitLead(c, p.leadSelf(c))
 	}
 	r := p.request(f, c)
 	var query []byte // that the call carries
-	if ruling.ToServer(&r) && c.Op == interpose.Send {
+	led := p.leads(r.Addr)
+	if ruling.ToServer(&r) && c.Op == interpose.Send && !led {
 		var err error
 		if query, err = c.Datagram(); err != nil {
 			return interpose.Deny
@@ -230,11 +241,17 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 	}
 	if v == interpose.Wait {
 		c.Done() // that may take its time
-		v, g = p.ask(ctx, f, c, &r)
+		if p.gate.proceed(f, c, &r) {
+			return interpose.Allow
+		}
+		v, g = p.put(ctx, p.question(f, c, &r))
 		f = p.use(c)
 		if again, why := p.decide(f, c, &r); again == interpose.Deny && v == interpose.Allow {
 			v, g = again, why // by a rule that came meanwhile
 		}
+	}
+	if v == interpose.Allow {
+		v, g = p.pass(f, c, &r, g)
 	}
 	if ctx.Err() == nil {
 		p.note(c, &r, v, g)
@@ -252,7 +269,19 @@ func (p *policy) Decide(ctx context.Context, c *interpose.Call) interpose.Verdic
 	case query != nil:
 		return p.leadSend(ctx, c, query)
 	case ruling.ToServer(&r) && c.Op == interpose.Connect:
-		return p.leadConnect(c)
+		return p.admitLead(c, p.leadConnect(c))
+	}
+	return v
+}
+
+// admitLead has the guard let through a call to one of the supervisor's own
+// addresses.
+func (p *policy) admitLead(c *interpose.Call, v interpose.Verdict) interpose.Verdict {
+	if v == interpose.Allow && p.gate != nil {
+		if err := p.gate.admit(c.Lead.To); err != nil {
+			p.gate.report(err)
+			return interpose.Deny
+		}
 	}
 	return v
 }
@@ -271,14 +300,19 @@ func (p *policy) named(f *force, r *rules.Request) rules.Destination {
 	return r.Destination()
 }
 
-// ask asks people.
-func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.Request) (interpose.Verdict, grounds) {
+// question is what people are asked about a request.
+func (p *policy) question(f *force, c *interpose.Call, r *rules.Request) notifier.Question {
 	pid, dest := c.PID(), p.named(f, r)
-	a, err := p.link.ask(ctx, notifier.Question{
+	return notifier.Question{
 		Op: r.Op, Dest: dest, Wider: wider(dest), Addr: r.Addr.Addr(), Exe: c.Exe(), PID: pid, Command: commandOf(pid),
 		Names: r.Names, Hosts: r.Names[:r.Own], Aliases: p.dns.aliases(r.Addr.Addr()),
 		Chain: chain(pid, p.link.s.keeper()),
-	})
+	}
+}
+
+// put asks people.
+func (p *policy) put(ctx context.Context, q notifier.Question) (interpose.Verdict, grounds) {
+	a, err := p.link.ask(ctx, q)
 	var said *api.Error
 	switch {
 	case errors.As(err, &said) && said.Code == api.CodeNobody:
@@ -289,6 +323,44 @@ func (p *policy) ask(ctx context.Context, f *force, c *interpose.Call, r *rules.
 		return interpose.Deny, grounds{why: "answered by " + notifier.Clean(a.By, 40), asked: true}
 	}
 	return interpose.Allow, grounds{asked: true}
+}
+
+// leads says whether the guard has the resolver take the place of a server.
+func (p *policy) leads(server netip.AddrPort) bool {
+	return p.gate != nil && leadable(server) && p.system(server)
+}
+
+// pass has the guard let through what was allowed. Rules that came meanwhile
+// have been looked at by whoever brought them, but perhaps before the guard knew.
+func (p *policy) pass(f *force, c *interpose.Call, r *rules.Request, g grounds) (interpose.Verdict, grounds) {
+	switch {
+	case p.gate == nil || c.Network == interpose.Unix:
+		return interpose.Allow, g
+	case ruling.ToServer(r) && c.Op == interpose.Connect:
+		return interpose.Allow, g // it is led
+	case ruling.ToServer(r) && p.leads(r.Addr):
+		if err := p.gate.lead(r.Addr); err != nil {
+			return interpose.Deny, grounds{why: "the guard: " + err.Error()}
+		}
+		return interpose.Allow, g
+	case c.Op == interpose.Listen && c.Addr.Port() == 0:
+		c.Lead = &interpose.Lead{Bound: func(local netip.AddrPort) {
+			at := *r
+			at.Addr = netip.AddrPortFrom(r.Addr.Addr(), local.Port())
+			p.gate.report(p.gate.let(&at, &g))
+		}}
+		return interpose.Allow, g
+	}
+	if by, why := p.decide(p.inForce.Load(), c, r); g.by == nil && by == interpose.Allow {
+		g.by = why.by // an answer's rule
+	}
+	if err := p.gate.let(r, &g); err != nil {
+		return interpose.Deny, grounds{why: "the guard: " + err.Error()}
+	}
+	if p.inForce.Load() != f {
+		p.gate.report(p.gate.review())
+	}
+	return interpose.Allow, g
 }
 
 // wider returns the destination of the whole domain that a name is below.

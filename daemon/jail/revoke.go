@@ -101,6 +101,7 @@ func (v *revoker) revoke(past []*force) {
 	}
 	v.older = slices.DeleteFunc(append(v.older, past...), func(f *force) bool { return !underWay(f) })
 	if len(narrowed) == 0 {
+		v.s.gate.revised()
 		return
 	}
 	b := &bill{past: narrowed, ended: make(map[uint64]bool)}
@@ -147,6 +148,7 @@ type bill struct {
 func (v *revoker) look(b *bill) {
 	v.looking.Lock()
 	defer v.looking.Unlock()
+	v.s.gate.revised()
 	var failed error
 	unseen := 0
 	for range maxRounds {

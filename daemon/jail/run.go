@@ -32,6 +32,7 @@ type supervisor struct {
 	tty    *tty   // nil: none to ask on
 	policy *policy
 	guard  guard.Guard // the program's
+	gate   *gate       // nil: the guard has to be told nothing
 	link   *link
 
 	traffic traffic
@@ -87,9 +88,6 @@ func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
 	if err != nil {
 		return ExitFailure, err
 	}
-	if s.guard, err = chooseGuard(cfg); err != nil {
-		return ExitFailure, err
-	}
 	if !cfg.Compat && is32bit(cfg.Path) {
 		return ExitCannotExec, &Error{Code: ExitCannotExec, Text: fmt.Sprintf("run %s: it is a 32-bit program", cfg.Path), Hint: compatHint}
 	}
@@ -101,11 +99,7 @@ func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
 	if err != nil {
 		return ExitFailure, err
 	}
-	starter, err := interpose.Prepare(&interpose.Command{
-		Path: cfg.Path, Args: cfg.Args, Keep: cfg.Keep,
-		Env:           append(os.Environ(), "NETJAIL=1", "NETJAIL_APP="+cfg.App),
-		SuccessorArgs: []string{SuccessorName}, Handover: heir.theirs, Compat: cfg.Compat, Landlock: s.guard.Domain,
-	})
+	starter, err := s.prepare(ctx, heir)
 	if err != nil {
 		return ExitFailure, err
 	}
@@ -117,29 +111,19 @@ func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
 		return ExitFailure, asFailure(err)
 	}
 	defer s.link.close()
+	defer s.gate.close()
 	<-caught
 	if err := s.start(starter); err != nil {
 		return startFailure(err, cfg.Path)
+	}
+	if err := s.release(ctx); err != nil {
+		return ExitFailure, err
 	}
 	s.serve(ctx, nil)
 	if cfg.Timeout > 0 {
 		go s.timeout(ctx)
 	}
 	return s.follow(heir)
-}
-
-// chooseGuard chooses what is wanted. The zero Config wants the best there is.
-func chooseGuard(cfg Config) (guard.Guard, error) {
-	want, err := guard.Parse(string(cfg.Guard))
-	if err != nil {
-		return guard.Guard{}, err
-	}
-	g, err := guard.Choose(want, cfg.Leave, guard.Here())
-	var missing *guard.Missing
-	if errors.As(err, &missing) {
-		err = &Error{Code: ExitFailure, Text: missing.Error(), Hint: missing.Get}
-	}
-	return g, err
 }
 
 // newID returns a jail's id, which nobody can guess. It asks the kernel itself:

@@ -39,7 +39,8 @@ type inheritance struct {
 type legacy struct {
 	Calls []interpose.Pending `json:"calls"`
 	Names []names.Lease       `json:"names"`
-	Past  []api.Snapshot      `json:"past"` // what calls were decided by
+	Past  []api.Snapshot      `json:"past"`           // what calls were decided by
+	Gate  *estate             `json:"gate,omitempty"` // its connection comes before
 }
 
 func newHeir() (*heir, error) {
@@ -78,12 +79,63 @@ func (s *supervisor) handOver(h *heir) {
 		err = json.NewDecoder(h.ours).Decode(&ready)
 	}
 	if err == nil {
-		calls := s.serving.HandOver()
-		err = json.NewEncoder(h.ours).Encode(legacy{calls, s.policy.dns.known.Leases(time.Now()), s.revoker.snapshots()})
+		left := legacy{Calls: s.serving.HandOver()}
+		if s.gate != nil {
+			left.Gate, err = h.giveGate(s.gate)
+		}
+		left.Names, left.Past = s.policy.dns.known.Leases(time.Now()), s.revoker.snapshots()
+		err = errors.Join(err, json.NewEncoder(h.ours).Encode(left))
 	}
 	if err != nil {
 		s.line(fmt.Sprintf("netjail: error: what %s left behind has no network any more: %v", s.cfg.App, err))
 	}
+}
+
+// giveGate passes the connection to the guard on.
+func (h *heir) giveGate(g *gate) (*estate, error) {
+	f, e, err := g.handOver()
+	if err != nil {
+		return nil, fmt.Errorf("the guard: %w", err)
+	}
+	defer f.Close()
+	if err := unix.Sendmsg(int(h.ours.Fd()), []byte{0}, unix.UnixRights(int(f.Fd())), nil, 0); err != nil {
+		return nil, fmt.Errorf("pass the guard on: %w", err)
+	}
+	return e, nil
+}
+
+// receiveGate receives what giveGate passes on. Nothing else has been read of what
+// follows.
+func receiveGate(channel *os.File) (*os.File, error) {
+	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := unix.Recvmsg(int(channel.Fd()), b, oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("receive the guard: %w", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if n != 1 || err != nil || len(messages) != 1 {
+		return nil, errors.New("receive the guard: it did not come")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return nil, errors.New("receive the guard: no descriptor came")
+	}
+	return os.NewFile(uintptr(fds[0]), "guard"), nil
+}
+
+// inheritGate takes over the connection to the guard, and has the resolver of this
+// process take the place of the other one.
+func (s *supervisor) inheritGate(ctx context.Context, f *os.File, e *estate) error {
+	if e == nil {
+		f.Close()
+		return errors.New("the guard was not passed on")
+	}
+	if err := s.gate.take(f, e); err != nil {
+		return err
+	}
+	go s.gate.follow()
+	go s.gate.keep(ctx)
+	return errors.Join(s.gate.lead(s.policy.dns.servers()...), s.gate.renew())
 }
 
 // Succeed is the life of a process that was started as SuccessorName. It
@@ -109,6 +161,10 @@ func Succeed() error {
 		return err
 	}
 	s.guard = in.Guard
+	if s.guard.Packets() {
+		s.gate = heirGate(s)
+		s.policy.gate = s.gate
+	}
 	close(s.starting)
 	close(s.running)
 	if err := s.link.connect(ctx); err != nil {
@@ -122,6 +178,12 @@ func Succeed() error {
 	if err := json.NewEncoder(f).Encode(true); err != nil {
 		return err
 	}
+	var guarded *os.File
+	if s.gate != nil {
+		if guarded, err = receiveGate(f); err != nil {
+			return err
+		}
+	}
 	var left legacy
 	// A predecessor that was killed meanwhile has nothing to give.
 	if err := dec.Decode(&left); err != nil && !errors.Is(err, io.EOF) {
@@ -129,6 +191,11 @@ func Succeed() error {
 	}
 	s.policy.dns.known.Take(left.Names, time.Now())
 	s.revoker.resume(left.Past)
+	if s.gate != nil {
+		if err := s.inheritGate(ctx, guarded, left.Gate); err != nil {
+			return err
+		}
+	}
 	go reap()
 	serving := s.newServing(listener)
 	serving.Adopt(left.Calls)

@@ -44,6 +44,7 @@ Usage:
   netjail answer ID allow|deny WORD...   answer it
   netjail log|status|top                 what was decided, what runs, both live
   netjail doctor                         what works here, what is missing
+  netjail guard                          the service of --guard nft (root)
 
 Flags of a run:
       --allow DEST     allow DEST for this run (repeatable, or a comma list)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,27 +13,22 @@ import (
 	"github.com/netjail/netjail/daemon/jail"
 )
 
-// addGuard chooses the guard of a run. What was chosen for somebody who asked for
-// none is said once.
-func (a *app) addGuard(f *runFlags, cfg *jail.Config) error {
-	want, err := guard.Parse(f.guard)
-	if err != nil {
+// addGuard takes what the flags say of the guard of a run. What is chosen for
+// somebody who asks for none is said once.
+func (a *app) addGuard(f *runFlags, cfg *jail.Config) (err error) {
+	if cfg.Guard, err = guard.Parse(f.guard); err != nil {
 		return fmt.Errorf("--guard: %w", err)
 	}
 	if cfg.Leave, err = guard.ParseLeave(f.leave); err != nil {
 		return fmt.Errorf("--no-scope: %w", err)
 	}
-	g, err := guard.Choose(want, cfg.Leave, guard.Here())
-	var missing *guard.Missing
-	if errors.As(err, &missing) {
-		return hint(err, "%s", missing.Get)
-	}
-	if err != nil {
-		return err
-	}
-	cfg.Guard = g.Kind
-	if want == guard.Auto && isTerminal(a.err) && firstTime(g.Kind) {
-		fmt.Fprintf(a.err, "netjail: guard: %s; netjail status tells\n", g)
+	cfg.GuardSocket = f.guardSocket
+	if cfg.Guard == guard.Auto && isTerminal(a.err) {
+		cfg.Chosen = func(g guard.Guard) {
+			if firstTime(g.Kind) {
+				fmt.Fprintf(a.err, "netjail: guard: %s; netjail status tells\n", g)
+			}
+		}
 	}
 	return nil
 }

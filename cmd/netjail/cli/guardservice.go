@@ -15,7 +15,7 @@ import (
 )
 
 const guardLong = `Serve all users of this machine as the kernel's part of a jail (root only).
-No jail uses it yet: it is the service alone.
+Jails take it where it runs, and netjail --guard nft insists on it.
 
 It has nftables drop what a jail was not allowed, by its cgroup, even when
 netjail itself was killed. It takes network away from processes of the users
@@ -35,9 +35,7 @@ func (a *app) guardCommand() *cobra.Command {
 		Use:   "guard",
 		Short: "Have the kernel drop what jails were not allowed (root; a service)",
 		Long:  guardLong,
-		// Until supervisors ask it for anything it is of no use to anybody.
-		Hidden: true,
-		Args:   hinting(cobra.NoArgs),
+		Args:  hinting(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if os.Getuid() != 0 {
 				return hint(errors.New("guard: only root can have the kernel drop packets"), "sudo netjail guard, or install the service: netjail guard --help")

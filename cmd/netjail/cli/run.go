@@ -29,6 +29,7 @@ type runFlags struct {
 	keep        []int
 	compat      bool
 	guard       string
+	guardSocket string
 	leave       []string
 }
 
@@ -68,7 +69,9 @@ func (f *runFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.timeout, "timeout", "", "end the program after `TIME` (10s, 5m), exit 124")
 	flags.IntSliceVar(&f.keep, "keep-fd", nil, "let the program inherit descriptor `N`")
 	flags.BoolVar(&f.compat, "32bit", false, "let 32-bit programs run, too")
-	flags.StringVar(&f.guard, "guard", "", "`KIND` behind the filter: strict, landlock, auto")
+	flags.StringVar(&f.guard, "guard", "", "`KIND` behind the filter: strict, landlock, nft, netns")
+	flags.StringVar(&f.guardSocket, "guard-socket", "", "where the guard service listens, if not where it is installed to")
+	_ = flags.MarkHidden("guard-socket")
 	flags.StringSliceVar(&f.leave, "no-scope", nil, "leave `WHAT` out of Landlock: signal, abstract")
 }
 

@@ -158,7 +158,7 @@ func Examine(ctx context.Context, s System) Report {
 	v := &visit{System: s, inside: interpose.Inside()}
 	v.jail = sync.OnceValue(func() jailTrial { return runTrial(ctx, v.inside) })
 	r := Report{Probes: make([]Result, len(probes)), Covers: []string{}}
-	if g, err := guard.Choose(guard.Auto, guard.Leave{}, guard.Here()); err == nil {
+	if g, err := guard.Choose(guard.Auto, guard.Leave{}, guard.Here("")); err == nil {
 		r.Guard, r.Covers, r.Behind = string(g.Kind), append(r.Covers, g.Covers...), g.String()
 	}
 	var wg sync.WaitGroup

@@ -4,20 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/daemon/guard/cgroup"
+	"github.com/netjail/netjail/daemon/guard/client"
 )
 
-// What guards would give that this netjail does not have.
+// What guards give that are not there.
 const (
-	givesNetns = "for a guard to come: a wall in the kernel for UDP, too, without root"
-	givesNft   = "for a guard to come: a wall in the kernel for UDP, too, that outlives its supervisor"
+	givesNetns = "--guard netns: a wall in the kernel for UDP, too, without root"
+	givesNft   = "--guard nft: a wall in the kernel for UDP, too, that outlives its supervisor"
 )
 
 // tryUserns sets up a network in namespaces of a helper's own.
@@ -81,22 +82,43 @@ func tryTun(_ context.Context, v *visit) Result {
 	return absent(name+": "+symbol(err), givesNetns, "sudo modprobe tun")
 }
 
-// guardSocket is where the nft guard will listen.
-const guardSocket = "/run/netjail/guard.sock"
+const installGuard = "install it once, as root: netjail guard --help tells how"
 
+// tryGuard has the guard service confine a process.
 func tryGuard(ctx context.Context, v *visit) Result {
-	if !v.exists(guardSocket) {
-		return absent("the guard service is not installed", givesNft, "")
+	if !v.exists(client.Socket) {
+		return absent("the guard service is not installed", givesNft, installGuard)
 	}
-	c, err := new(net.Dialer).DialContext(ctx, "unix", v.path(guardSocket))
+	c, err := client.Dial(v.path(client.Socket))
 	if err != nil {
-		return absent(err.Error(), givesNft, "")
+		return absent(err.Error(), givesNft, installGuard)
 	}
-	c.Close()
-	return ok("the guard service listens")
+	defer c.Close()
+	cmd := helper(ctx, "leaf")
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return absent("it was not tried: "+err.Error(), givesNft, "")
+	}
+	defer func() {
+		in.Close()
+		_ = cmd.Wait()
+	}()
+	pidfd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
+	if err != nil {
+		return absent("pidfd_open: "+symbol(err), givesNft, "")
+	}
+	defer unix.Close(pidfd)
+	if _, err := c.Confine(pidfd); err != nil {
+		return absent(err.Error(), givesNft, "see what the guard service logs: journalctl -u netjail-guard")
+	}
+	return ok("the guard service confines what it is asked to")
 }
 
-// tryCgroup makes a control group below this process's own, and removes it.
+// tryCgroup looks where the guard service could make a control group for a program
+// that is started here.
 func tryCgroup(_ context.Context, v *visit) Result {
 	mounts, _ := v.read("/proc/self/mountinfo")
 	groups, _ := v.read("/proc/self/cgroup")
@@ -104,15 +126,12 @@ func tryCgroup(_ context.Context, v *visit) Result {
 	if mount == "" || group == "" {
 		return absent("cgroup v2 is not mounted", givesNft, "boot with systemd.unified_cgroup_hierarchy=1")
 	}
-	dir := filepath.Join(mount, group)
-	name := filepath.Join(v.path(dir), "netjail-doctor-"+strconv.Itoa(os.Getpid()))
-	if err := os.Mkdir(name, 0o755); err != nil {
-		return absent(fmt.Sprintf("no group can be made in %s: %s", dir, symbol(err)), givesNft, "systemd-run --user --scope netjail …")
+	tree := cgroup.Tree{Mount: v.path(mount), Below: "/"}
+	place, err := tree.Place(group, os.Getuid())
+	if err != nil {
+		return absent(err.Error(), givesNft, "start netjail as an ordinary user, from a session of yours")
 	}
-	if err := os.Remove(name); err != nil {
-		return absent(err.Error(), givesNft, "rmdir "+name)
-	}
-	return ok("groups can be made in " + dir)
+	return ok("a jail's group has its place below " + filepath.Join(mount, place))
 }
 
 // cgroupMount finds where cgroup v2 is mounted, see proc_pid_mountinfo(5).
