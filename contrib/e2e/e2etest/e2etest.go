@@ -160,12 +160,24 @@ func WaitFor(t testing.TB, what string, happened func() bool) {
 	}
 }
 
+// Guard returns the flags of netjail that ask for a guard. $NETJAIL_TEST_GUARD_SOCKET
+// is where a guard service listens that was started for the tests.
+func Guard(kind string) []string {
+	flags := []string{"--guard", kind}
+	if kind == "nft" {
+		flags = append(flags, "--guard-socket", os.Getenv("NETJAIL_TEST_GUARD_SOCKET"))
+	}
+	return flags
+}
+
 // Guards returns the guards that jails are tried under here: those that can be
-// had. Where everything is required, all can.
+// had. Where everything is required, all can, but for those that the machine has
+// to be made ready for: $NETJAIL_TEST_GUARDS says which those are.
 func (h *Home) Guards() (list []string) {
 	h.t.Helper()
-	for _, g := range []string{"strict", "landlock"} {
-		switch r := h.Run("--guard", g, "--no-prompt", "--", "true"); {
+	kinds := append([]string{"strict", "landlock"}, strings.Fields(os.Getenv("NETJAIL_TEST_GUARDS"))...)
+	for _, g := range kinds {
+		switch r := h.Run(append(Guard(g), "--no-prompt", "--", "true")...); {
 		case r.Code == 0:
 			list = append(list, g)
 		case Required():

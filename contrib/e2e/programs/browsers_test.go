@@ -115,7 +115,7 @@ func TestBrowsers(t *testing.T) {
 			t.Run("denied", b.denied)
 			for _, guard := range h.Guards() {
 				t.Run("allowed, "+guard, func(t *testing.T) {
-					b.draw(t, []string{"--no-prompt", "--guard", guard, "--allow", p.Addr()})
+					b.draw(t, append(e2etest.Guard(guard), "--no-prompt", "--allow", p.Addr()))
 				})
 			}
 		})
