@@ -136,7 +136,8 @@ func passOut(x *trial) {
 			x.t.Error(err)
 			return
 		}
-		if err := unix.Sendto(fds[0], []byte("trick"), 0, x.sockaddr(x.denied)); err != nil {
+		err = unix.Sendto(fds[0], []byte("trick"), 0, x.sockaddr(x.denied))
+		if err != nil && err != unix.EPERM { // a guard knows whose the socket is
 			x.t.Error(err)
 		}
 		unix.Close(fds[0])

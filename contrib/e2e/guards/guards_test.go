@@ -81,6 +81,27 @@ func TestReach(t *testing.T) {
 	})
 }
 
+// TestElsewhere: the guard service does not hold what is in another network
+// namespace than its own, and says so.
+func TestElsewhere(t *testing.T) {
+	w := newWorld(t)
+	in := func(args ...string) e2etest.Result {
+		w.t.Helper()
+		return w.finish(w.user(append([]string{"unshare", "--map-current-user", "--net", filepath.Join(w.dir, "netjail")}, args...)...))
+	}
+	r := in("--guard", "nft", "--guard-socket", w.socket, "--no-prompt", "--", "true")
+	if r.Code != 125 || !strings.Contains(r.Stderr, "another network namespace") || !strings.Contains(r.Stderr, "netjail: hint: ") {
+		t.Errorf("%d %s", r.Code, r.Stderr)
+	}
+	if r := in("--guard-socket", w.socket, "--no-prompt", "--", "true"); r.Code != 0 {
+		t.Errorf("%d %s, want another guard", r.Code, r.Stderr)
+	}
+	// Where it does hold, it is taken unasked.
+	if r := w.finish(w.netjail("--guard-socket", w.socket, "--no-prompt", "--", filepath.Join(w.dir, "netjail"), "self")); r.Code != 0 || !strings.Contains(r.Stdout, "nft") {
+		t.Errorf("%d %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+}
+
 // TestStatus: the guard of a jail, and what it covers, are shown.
 func TestStatus(t *testing.T) {
 	each(t, func(t *testing.T, w *world, guard string) {

@@ -79,7 +79,7 @@ func Dial(path string) (*Conn, error) {
 }
 
 func newConn(conn *net.UnixConn, rest []byte) (*Conn, error) {
-	network, err := NetworkCookie(conn)
+	network, err := NetworkCookie()
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -2,7 +2,6 @@ package client
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -55,17 +54,15 @@ type Reply struct {
 	Dropped *Dest  `json:"dropped,omitempty"`
 }
 
-// NetworkCookie says which network namespace a socket is in.
-func NetworkCookie(c *net.UnixConn) (cookie uint64, err error) {
-	raw, err := c.SyscallConn()
+// NetworkCookie says which network namespace the calling thread is in. A socket
+// that was accepted is in that of who connected, and says nothing of who asks.
+func NetworkCookie() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("socket: %w", err)
 	}
-	if cerr := raw.Control(func(fd uintptr) {
-		cookie, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	}); cerr != nil {
-		return 0, cerr
-	}
+	defer unix.Close(fd)
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 	if err != nil {
 		return 0, fmt.Errorf("getsockopt(SO_NETNS_COOKIE): %w", err)
 	}

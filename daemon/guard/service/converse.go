@@ -206,7 +206,7 @@ func (s *service) begin(c *conn, r *client.Request, pidfd int) (*jail, error) {
 	if pidfd < 0 {
 		return nil, errors.New("no pidfd came with it")
 	}
-	here, err := client.NetworkCookie(c.UnixConn)
+	here, err := client.NetworkCookie()
 	if err != nil {
 		return nil, err
 	}
