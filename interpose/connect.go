@@ -28,6 +28,9 @@ func (k *call) connect() result {
 	case !ok:
 		return k.ifValid(unix.EACCES)
 	case network == kernelOnly:
+		if errno := toKernel(addr); errno != 0 && !unspec(addr) {
+			return k.ifValid(errno)
+		}
 		return k.connectNowhere(addr)
 	case network == Unix:
 		return k.connectUnix(addr)

@@ -117,6 +117,12 @@ func (k *call) deliver(m *message) result {
 		return k.ifValid(unix.EACCES)
 	case network == kernelOnly && len(m.control) > 0:
 		return k.ifValid(unix.EPERM)
+	case network == kernelOnly && len(m.name) > 0:
+		if errno := toKernel(m.name); errno != 0 {
+			return k.ifValid(errno)
+		}
+		m.name = nil
+		return k.decideLocal(send)
 	case network == kernelOnly, len(m.name) == 0 || s.typ != unix.SOCK_DGRAM:
 		// To the peer that a connect was decided about; the kernel looks at
 		// no name but a datagram's. MSG_FASTOPEN does not get here.

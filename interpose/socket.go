@@ -54,6 +54,26 @@ func onSocket(f func(*call) result) func(*call) result {
 // else: the filter lets a jail create netlink sockets of NETLINK_ROUTE.
 const kernelOnly = Unix + 1
 
+// toKernel makes sure that a netlink address is the kernel's, which needs no
+// address. It must not get one: who may do what is asked for is then who sends,
+// which is the supervisor, and no more who made the socket as well
+// (__netlink_ns_capable, net/netlink/af_netlink.c). The supervisor may have rights
+// that the program has not: it owns the namespaces that that was started in.
+func toKernel(b []byte) unix.Errno {
+	const length, pid = unix.SizeofSockaddrNetlink, 4
+	switch {
+	case len(b) < length || binary.NativeEndian.Uint16(b) != unix.AF_NETLINK:
+		return unix.EINVAL
+	case binary.NativeEndian.Uint64(b[pid:length]) != 0: // a process, or groups
+		return unix.EPERM
+	}
+	return 0
+}
+
+// unspec says whether an address is one of AF_UNSPEC, to which a connect dissolves
+// what there is.
+func unspec(b []byte) bool { return len(b) >= 2 && b[0] == 0 && b[1] == 0 }
+
 // network names what the socket belongs to. Sockets that the filter lets
 // nobody create can still arrive from outside; ok is false for them.
 func (s *socket) network() (n Network, ok bool) {

@@ -98,7 +98,7 @@ func errnoOf(err error) unix.Errno {
 // the peer sees the supervisor's process id, which is of the same user and in
 // the same cgroup.
 func (k *call) connectUnix(addr []byte) result {
-	if len(addr) >= 2 && addr[0] == 0 && addr[1] == 0 { // AF_UNSPEC
+	if unspec(addr) {
 		return k.connectNowhere(addr)
 	}
 	c, to, errno := k.unixPeer(Connect, addr)
