@@ -33,6 +33,9 @@ type Command struct {
 	// Landlock is what stands behind the filter.
 	Landlock Domain
 
+	// Namespaces are those that the program enters; nil: the caller's own.
+	Namespaces *Namespaces
+
 	// SuccessorArgs are the arguments, the name first, with which the
 	// caller's own executable is started to supervise what the program leaves
 	// behind, see Inherit. Handover is a descriptor it gets; the caller keeps
@@ -40,6 +43,13 @@ type Command struct {
 	SuccessorArgs []string
 	Handover      int
 }
+
+// Namespaces are descriptors of a user namespace that belongs to the caller's
+// user, and of a network namespace that belongs to that. The caller owns them. A
+// program that enters them has no capability there. Its supervisor stays outside,
+// and may do with it what an owner may: read it and duplicate its descriptors,
+// whatever Yama says.
+type Namespaces struct{ User, Net int }
 
 // Process is a program that runs under the filter.
 type Process struct {
@@ -102,6 +112,7 @@ var ErrNested = errors.New("a seccomp listener supervises this process already")
 
 var stages = map[sys.Stage]string{
 	sys.StageFork: "clone", sys.StageSetpgid: "setpgid", sys.StageNofile: "prlimit",
+	sys.StageUserns: "setns(user)", sys.StageNetns: "setns(net)", sys.StageCapabilities: "prctl(PR_CAPBSET_DROP)",
 	sys.StageNoNewPrivs: "prctl(PR_SET_NO_NEW_PRIVS)", sys.StageLandlock: "landlock_restrict_self", sys.StageSeccomp: "seccomp", sys.StageExecve: "execve",
 }
 
@@ -147,8 +158,11 @@ func Prepare(c *Command) (*Starter, error) {
 	s := &Starter{launch: sys.Launch{
 		Path: c.Path, Args: c.Args, Env: c.Env, Pgid: unix.Getpgrp(), Nofile: nofile,
 		Filter: filter.Program(filter.Native, filter.Options{Compat: compat, Messages: c.Messages}), Flags: flags,
-		Landlock: ruleset, SuccessorArgs: c.SuccessorArgs, Handover: c.Handover,
+		Landlock: ruleset, Userns: -1, Netns: -1, SuccessorArgs: c.SuccessorArgs, Handover: c.Handover,
 	}}
+	if n := c.Namespaces; n != nil {
+		s.launch.Userns, s.launch.Netns = n.User, n.Net
+	}
 	s.keeper, err = sys.Fork(&s.launch)
 	return s, err
 }

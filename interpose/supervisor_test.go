@@ -44,6 +44,9 @@ func start(c *Command) (*Process, error) {
 // domain is what run starts programs in; a test may change it.
 var domain Domain
 
+// namespaces are what run has programs enter; a test may change them.
+var namespaces *Namespaces
+
 // inDomain changes it for the rest of a test.
 func inDomain(t *testing.T, d Domain) {
 	t.Helper()
@@ -83,7 +86,7 @@ func runWith(t *testing.T, stdin *os.File, p Policy, argv ...string) (string, un
 		t.Fatal(err)
 	}
 	unix.Dup2(int(w.Fd()), 1)
-	proc, err := start(&Command{Path: path, Args: argv, Env: os.Environ(), Landlock: domain})
+	proc, err := start(&Command{Path: path, Args: argv, Env: os.Environ(), Landlock: domain, Namespaces: namespaces})
 	unix.Dup2(saved, 1)
 	unix.Close(saved)
 	w.Close()

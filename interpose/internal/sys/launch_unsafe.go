@@ -41,6 +41,10 @@ type Launch struct {
 
 	Landlock int // a ruleset that restricts the program; -1: none
 
+	// Namespaces that the program enters, without any capability there; -1:
+	// the caller's own.
+	Userns, Netns int
+
 	// When the program has ended and others are left, the keeper executes
 	// this very executable with SuccessorArgs. It inherits the listener as
 	// descriptor 3 and Handover as descriptor 4. No arguments: the keeper
@@ -58,6 +62,9 @@ const (
 	StageFork
 	StageSetpgid
 	StageNofile
+	StageUserns
+	StageNetns
+	StageCapabilities
 	StageNoNewPrivs
 	StageLandlock
 	StageSeccomp
@@ -98,6 +105,8 @@ type plan struct {
 	prog      *unix.SockFprog
 	flags     uintptr
 	landlock  uintptr
+	userns    uintptr
+	netns     uintptr
 	self      *byte
 	successor **byte // nil: none
 	handover  uintptr
@@ -214,6 +223,7 @@ func (l *Launch) plan() (*plan, error) {
 	}
 	p := &plan{
 		pgid: uintptr(l.Pgid), landlock: uintptr(l.Landlock), nofile: &l.Nofile, handover: uintptr(l.Handover),
+		userns: uintptr(l.Userns), netns: uintptr(l.Netns),
 		prog:  &unix.SockFprog{Len: uint16(len(l.Filter)), Filter: &l.Filter[0]},
 		flags: l.Flags | unix.SECCOMP_FILTER_FLAG_NEW_LISTENER,
 	}
@@ -409,9 +419,13 @@ func (p *plan) exec() {
 		p.failed = StageNofile
 		_, _, e = unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(p.nofile)), 0, 0, 0)
 	}
+	if e == 0 && p.userns != none {
+		e = p.enter()
+	}
 	if e == 0 {
 		// The program ends when its keeper is killed, as it would without
-		// netjail between it and whoever started it.
+		// netjail between it and whoever started it. To enter a user namespace
+		// takes that back.
 		unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0)
 		p.failed = StageNoNewPrivs
 		_, _, e = unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
@@ -432,6 +446,37 @@ func (p *plan) exec() {
 	}
 	p.errno = e
 	exit()
+}
+
+// enter enters the namespaces. Whoever enters a user namespace has every
+// capability there, which would be to do as one likes with its networks: execve(2)
+// gives none of them back to a program whose bounding set is empty, not even to
+// one of user 0. To enter clears the other sets that are inherited. What is said
+// of dumping is said of the keeper, too, whose memory this is.
+//
+//go:norace
+//go:nosplit
+//go:nocheckptr
+func (p *plan) enter() unix.Errno {
+	p.failed = StageUserns
+	if _, _, e := unix.RawSyscall(unix.SYS_SETNS, p.userns, unix.CLONE_NEWUSER, 0); e != 0 {
+		return e
+	}
+	unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0, 0)
+	p.failed = StageNetns
+	if _, _, e := unix.RawSyscall(unix.SYS_SETNS, p.netns, unix.CLONE_NEWNET, 0); e != 0 {
+		return e
+	}
+	p.failed = StageCapabilities
+	for capability := uintptr(0); ; capability++ {
+		_, _, e := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, capability, 0, 0, 0, 0)
+		if e == unix.EINVAL && capability > unix.CAP_SYS_ADMIN { // there are no more
+			return 0
+		}
+		if e != 0 {
+			return e
+		}
+	}
 }
 
 // say reports. The pipe is written whole.
