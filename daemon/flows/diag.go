@@ -61,22 +61,34 @@ const answerLen = 64 << 10
 // makes when it is asked for it.
 var patience = unix.Timeval{Sec: 2}
 
-// dump returns all sockets of a kind in this network namespace, of which there
-// are about as many as expected.
-func dump(k kind, expected int) ([]socket, error) {
-	list, err := k.dump(make([]socket, 0, expected))
+// dump returns all sockets of a kind in a network namespace, of which there are
+// about as many as expected.
+func (n *Network) dump(k kind, expected int) ([]socket, error) {
+	fd, err := n.open()
+	if err != nil {
+		return nil, fmt.Errorf("list %s sockets: %w", k, err)
+	}
+	defer unix.Close(fd)
+	list, err := k.dump(fd, make([]socket, 0, expected))
 	if err != nil {
 		return list, fmt.Errorf("list %s sockets: %w", k, err)
 	}
 	return list, nil
 }
 
-func (k kind) dump(list []socket) ([]socket, error) {
+// open returns a socket that dumps the namespace.
+func (n *Network) open() (int, error) {
+	if n != nil {
+		return n.Socket()
+	}
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
+		err = fmt.Errorf("socket: %w", err)
 	}
-	defer unix.Close(fd)
+	return fd, err
+}
+
+func (k kind) dump(fd int, list []socket) ([]socket, error) {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience); err != nil {
 		return nil, fmt.Errorf("setsockopt: %w", err)
 	}

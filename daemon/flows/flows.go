@@ -8,9 +8,10 @@
 //	}
 //	err = flows.End(list.Flows[0])
 //
-// Sockets come from sock_diag(7), and whose they are from /proc/PID/fd. Only the
-// caller's own network namespace is looked at, and only TCP and UDP. It may look
-// at, and end, what it may ptrace(2): what runs below it, or belongs to its user.
+// Sockets come from sock_diag(7), and whose they are from /proc/PID/fd. One network
+// namespace is looked at, the caller's own unless the Lister has another, and only
+// TCP and UDP. The caller may look at, and end, what it may ptrace(2): what runs
+// below it, or belongs to its user.
 //
 // The package watches nothing and decides nothing: what is opened and closed
 // between two listings is in neither.
@@ -75,9 +76,17 @@ type Listing struct {
 // changes only when it is passed on.
 const lookAgain = 10 * time.Second
 
+// Network is a network namespace that the caller is not in.
+type Network struct {
+	Link   string              // what readlink(2) says of /proc/PID/ns/net of those who are
+	Socket func() (int, error) // makes a socket there, NETLINK_SOCK_DIAG of netlink(7); the caller closes it
+}
+
 // Lister lists sockets, and remembers since when it has known them. The zero
 // value is ready.
 type Lister struct {
+	Network *Network // nil: the caller's own
+
 	mu     sync.Mutex
 	known  map[uint64]*sight // by cookie: all that were there at the latest listing
 	turn   uint64            // counts listings
@@ -109,7 +118,7 @@ func (l *Lister) List(pids []int, now time.Time) (Listing, error) {
 	all := make([][]socket, len(kinds))
 	for i, k := range kinds {
 		var err error
-		if all[i], err = dump(k, l.sizes[i]+l.sizes[i]/8); err != nil {
+		if all[i], err = l.Network.dump(k, l.sizes[i]+l.sizes[i]/8); err != nil {
 			failed = append(failed, err)
 		}
 		l.sizes[i] = len(all[i])
@@ -164,7 +173,7 @@ func (l *Lister) attribute(all [][]socket, pids []int, now time.Time) {
 	if !look {
 		return
 	}
-	found := scan(pids)
+	found := scan(pids, l.Network.link())
 	for i := range all {
 		for j := range all[i] {
 			d := &all[i][j]

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -369,5 +370,71 @@ func TestUnseen(t *testing.T) {
 	_ = cmd.Wait()
 	if list, err := new(Lister).List(pids, epoch); err != nil || list.Unseen != 0 {
 		t.Errorf("after its end: got %d unseen, want none; %v", list.Unseen, err)
+	}
+}
+
+// TestNetwork lists the sockets of a process that is in another network namespace,
+// by a socket of its own.
+func TestNetwork(t *testing.T) {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("python3", "-c", `
+import socket, sys
+l = socket.socket()
+l.listen()
+diag = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)
+print(l.getsockname()[1], diag.fileno(), flush=True)
+sys.stdin.read()
+`)
+	id := func(id int) []syscall.SysProcIDMap {
+		return []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWUSER, UidMappings: id(os.Getuid()), GidMappings: id(os.Getgid()),
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		if os.Getenv("NETJAIL_TEST_REQUIRE") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("no namespaces here:", err)
+	}
+	defer func() { in.Close(); _ = cmd.Wait() }()
+	var port uint16
+	var diag int
+	if _, err := fmt.Fscan(out, &port, &diag); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := Lister{Network: &Network{Link: link, Socket: func() (int, error) {
+		pidfd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			return -1, err
+		}
+		defer unix.Close(pidfd)
+		return unix.PidfdGetfd(pidfd, diag, 0)
+	}}}
+	list, err := there.List([]int{pid}, epoch)
+	if err != nil || list.Unseen != 0 || len(list.Flows) != 1 || list.Flows[0].Local.Port() != port || list.Flows[0].State != StateListen {
+		t.Errorf("got %+v, %v; want port %d", list, err, port)
+	}
+	if list, err := new(Lister).List([]int{pid}, epoch); err != nil || list.Unseen != 1 || len(list.Flows) != 0 {
+		t.Errorf("here: got %+v, %v", list, err)
+	}
+	there.Network.Socket = func() (int, error) { return -1, unix.EPERM }
+	if list, err := there.List([]int{pid}, epoch); !errors.Is(err, unix.EPERM) {
+		t.Errorf("without a socket: got %+v, %v", list, err)
 	}
 }

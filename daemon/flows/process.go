@@ -23,10 +23,19 @@ type scanned struct {
 	unseen int
 }
 
-// scan looks into processes. Those that have ended meanwhile have nothing.
-func scan(pids []int) *scanned {
-	s := &scanned{owners: make(map[uint64]owner)}
+// link is what processes have that are in the namespace.
+func (n *Network) link() string {
+	if n != nil {
+		return n.Link
+	}
 	here, _ := os.Readlink("/proc/self/ns/net")
+	return here
+}
+
+// scan looks into processes, which should be here. Those that have ended meanwhile
+// have nothing.
+func scan(pids []int, here string) *scanned {
+	s := &scanned{owners: make(map[uint64]owner)}
 	for _, pid := range pids {
 		there, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/net")
 		seen := err == nil && there == here
