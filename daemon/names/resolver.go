@@ -54,6 +54,12 @@ type Config struct {
 	// along. By default they are answered so that programs do that.
 	PassCanaries bool
 
+	// UDP and TCP are where to serve; the resolver owns them. None: it listens on
+	// loopback by itself. Those of another network namespace serve a jail that is
+	// in it, while what they are asked is forwarded from here.
+	UDP []*net.UDPConn
+	TCP []*net.TCPListener
+
 	// Timeout is how long a server may take to answer, 10 s by default.
 	// Programs give up before, and ask again.
 	Timeout time.Duration
@@ -91,7 +97,8 @@ type endpoint struct {
 	host     netip.Addr
 }
 
-// New makes a resolver. It does nothing until it is used.
+// New makes a resolver. It does nothing until it is used, but serve where it is
+// told to.
 func New(cfg Config) *Resolver {
 	if cfg.Policy == nil {
 		cfg.Policy = func(context.Context, Query) Decision { return Refuse }
@@ -118,7 +125,25 @@ func New(cfg Config) *Resolver {
 		asked:   make(map[retry]struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range cfg.UDP {
+		at := c.LocalAddr().(*net.UDPAddr).AddrPort()
+		r.addrs[endpoint{ip6: at.Addr().Is6()}] = at
+		r.serveLocked(c, func() { r.receive(c) })
+	}
+	for _, l := range cfg.TCP {
+		at := l.Addr().(*net.TCPAddr).AddrPort()
+		r.addrs[endpoint{tcp: true, ip6: at.Addr().Is6()}] = at
+		r.serveLocked(l, func() { r.accept(l) })
+	}
 	return r
+}
+
+// serveLocked has something served until Close closes it.
+func (r *Resolver) serveLocked(c io.Closer, serve func()) {
+	r.open[c] = struct{}{}
+	r.tasks.Go(serve)
 }
 
 // Addr returns where to lead a socket of a network, "tcp" or "udp", that would
@@ -225,6 +250,9 @@ func isTCP(network string) (bool, error) {
 }
 
 func (r *Resolver) listenLocked(at endpoint) (netip.AddrPort, error) {
+	if len(r.cfg.UDP)+len(r.cfg.TCP) > 0 {
+		return netip.AddrPort{}, errors.New("it was given no such socket")
+	}
 	family, ip := "4", loopback4
 	if at.ip6 {
 		family, ip = "6", loopback6
@@ -248,16 +276,14 @@ func (r *Resolver) listenAt(tcp bool, family string, at netip.AddrPort) (netip.A
 		if err != nil {
 			return netip.AddrPort{}, err
 		}
-		r.open[l] = struct{}{}
-		r.tasks.Go(func() { r.accept(l) })
+		r.serveLocked(l, func() { r.accept(l) })
 		return l.Addr().(*net.TCPAddr).AddrPort(), nil
 	}
 	c, err := net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at))
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	r.open[c] = struct{}{}
-	r.tasks.Go(func() { r.receive(c) })
+	r.serveLocked(c, func() { r.receive(c) })
 	return c.LocalAddr().(*net.UDPAddr).AddrPort(), nil
 }
 

@@ -522,3 +522,30 @@ func TestServer(t *testing.T) {
 		}
 	}
 }
+
+// TestGiven: a resolver serves where it is told to, and nowhere else.
+func TestGiven(t *testing.T) {
+	server := serve(t, "127.0.0.1", zoneFile(t, "a.org. 60 IN A 198.51.100.1"))
+	u, l := listen(t, "127.0.0.1")
+	cfg := system(server)
+	cfg.UDP, cfg.TCP = []*net.UDPConn{u}, []*net.TCPListener{l}
+	r := start(t, cfg)
+	want := netip.MustParseAddrPort(u.LocalAddr().String())
+	for _, network := range []string{"udp", "tcp"} {
+		for _, server := range []string{"127.0.0.53", "192.0.2.1"} {
+			if at, err := r.AddrFor(network, netip.MustParseAddr(server)); err != nil || at != want {
+				t.Errorf("%s to %s is led to %v, %v; want %v", network, server, at, err, want)
+			}
+		}
+		if at, err := r.Addr(network, true); err == nil {
+			t.Errorf("%s over IPv6 is led to %v", network, at)
+		}
+		p := connect(t, r, network, server)
+		if m := unpack(t, p.ask(query(t, "a.org", dns.TypeA))); len(m.Answer) != 1 {
+			t.Errorf("%s: got %v, want one address", network, m)
+		}
+	}
+	if names := r.cfg.Map.Names(netip.MustParseAddr("198.51.100.1"), time.Now()); len(names) != 1 {
+		t.Errorf("learned %v", names)
+	}
+}
