@@ -40,6 +40,9 @@ func (t *Table) Add(j Jail) error {
 // add makes a jail's chains and leads its packets there. t.mu is held.
 func (t *Table) add(c *nftables.Conn, j Jail, rules func(side) []rule) error {
 	for _, s := range sides {
+		if j.Level == Alone {
+			c.AddChain(s.closed())
+		}
 		if !t.levels[j.Level] {
 			if err := c.AddSet(s.jails(j.Level), nil); err != nil {
 				return err

@@ -50,7 +50,9 @@ var ErrFull = errors.New("the jail's set is full")
 type Jail struct {
 	ID     string // in names of chains and sets: hexadecimal digits
 	Cgroup uint64 // its inode number
-	Level  int    // how many directories below the root it is
+	Level  int    // how many directories below the root it is; or Alone
+
+	Resolver uint16 // of one that is Alone: a port
 }
 
 // Networks, by their number in a packet.

@@ -38,6 +38,9 @@ func (s side) base() *nftables.Chain {
 // jails maps cgroups of a level to their jails' chains: however many there are,
 // a packet costs one lookup for each level.
 func (s side) jails(level int) *nftables.Set {
+	if level == Alone {
+		return s.open()
+	}
 	return &nftables.Set{
 		Table: table, Name: s.name + "-" + strconv.Itoa(level), IsMap: true,
 		KeyType: nftables.TypeCGroupV2, DataType: nftables.TypeVerdict, KeyByteOrder: binaryutil.NativeEndian,
@@ -47,8 +50,12 @@ func (s side) jails(level int) *nftables.Set {
 // dispatch leads the packets of a level's jails to their chains. A socket that
 // is in no cgroup of that level, or a packet without a socket, goes on.
 func (s side) dispatch(level int) *nftables.Rule {
+	var key expr.Any = &expr.Socket{Key: expr.SocketKeyCgroupv2, Level: uint32(level), Register: unix.NFT_REG_1}
+	if level == Alone {
+		key = &expr.Meta{Key: expr.MetaKeyNFPROTO, Register: unix.NFT_REG_1}
+	}
 	return s.rule(s.base(), []expr.Any{
-		&expr.Socket{Key: expr.SocketKeyCgroupv2, Level: uint32(level), Register: unix.NFT_REG_1},
+		key,
 		&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: s.jails(level).Name, IsDestRegSet: true, DestRegister: unix.NFT_REG_VERDICT},
 	})
 }
@@ -64,10 +71,11 @@ func (s side) chain(j Jail) *nftables.Chain {
 
 // element is a jail's in the map of its level.
 func (s side) element(j Jail) []nftables.SetElement {
-	return []nftables.SetElement{{
-		Key:         binaryutil.NativeEndian.PutUint64(j.Cgroup),
-		VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: s.chain(j).Name},
-	}}
+	chain := &expr.Verdict{Kind: expr.VerdictGoto, Chain: s.chain(j).Name}
+	if j.Level == Alone {
+		return families(chain)
+	}
+	return []nftables.SetElement{{Key: binaryutil.NativeEndian.PutUint64(j.Cgroup), VerdictData: chain}}
 }
 
 // sets are what a jail has been told.
@@ -94,11 +102,14 @@ func setsOf(j Jail) *sets {
 
 // rules are what is done with a jail's packets, in this order. What none of them
 // speaks of is dropped.
-func (s side) rules(j Jail, group uint16) [][]expr.Any {
-	if s.name == out.name {
-		return outRules(setsOf(j), j.ID, group)
+func (s side) rules(j Jail, group uint16) (list [][]expr.Any) {
+	if j.Level == Alone {
+		list = s.aloneRules(j)
 	}
-	return inRules(setsOf(j))
+	if s.name == out.name {
+		return append(list, outRules(setsOf(j), j.ID, group)...)
+	}
+	return append(list, inRules(setsOf(j))...)
 }
 
 // outRules let answers out to those who may ask, and ask of those who may be

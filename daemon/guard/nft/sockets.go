@@ -18,7 +18,8 @@ type Socket struct {
 
 // Destroy ends the connections of a cgroup's sockets that match, as their
 // programs see by ECONNABORTED, and returns how many. Sockets that listen, and
-// those of UDP that are not connected, are none.
+// those of UDP that are not connected, are none. Cgroup 0 is where all are that
+// this network namespace has.
 func Destroy(cgroup uint64, match func(Socket) bool) (int, error) {
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
@@ -65,9 +66,24 @@ const (
 // somebody's.
 const connected = 1<<1 | 1<<2 | 1<<4 | 1<<5 | 1<<8 | 1<<9 | 1<<11
 
-// socketsOf asks for the sockets of a cgroup: the kernel runs a program of one
-// condition on each, which ends behind it where it holds, and further where not.
+// socketsOf asks for the sockets of a cgroup.
 func socketsOf(cgroup uint64, network, family uint8) netlink.Message {
+	b := make([]byte, reqLen)
+	b[0], b[1] = family, network
+	binary.NativeEndian.PutUint32(b[4:], connected)
+	if cgroup != 0 {
+		b = append(b, inCgroup(cgroup)...)
+	}
+	return netlink.Message{
+		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
+		Data:   b,
+	}
+}
+
+// inCgroup is the condition that a socket is in a cgroup: the kernel runs a program
+// on each, which ends behind its only condition where that holds, and further where
+// not.
+func inCgroup(cgroup uint64) []byte {
 	program := []byte{cgroupCond, 12, 0, 0}
 	binary.NativeEndian.PutUint16(program[2:], 16)
 	program = binary.NativeEndian.AppendUint64(program, cgroup)
@@ -75,13 +91,7 @@ func socketsOf(cgroup uint64, network, family uint8) netlink.Message {
 	if err != nil {
 		panic(err) // of constants
 	}
-	b := make([]byte, reqLen, reqLen+len(attribute))
-	b[0], b[1] = family, network
-	binary.NativeEndian.PutUint32(b[4:], connected)
-	return netlink.Message{
-		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
-		Data:   append(b, attribute...),
-	}
+	return attribute
 }
 
 // destroy asks for the end of a socket that was listed.

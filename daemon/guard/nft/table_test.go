@@ -132,6 +132,29 @@ func leadTo(to string, servers ...string) Lead {
 	return l
 }
 
+// TestAlone reads back what there is of a jail that is alone, and waits until it
+// is closed because nobody keeps it.
+func TestAlone(t *testing.T) {
+	tbl := open(t)
+	a := Jail{ID: "a1", Level: Alone, Resolver: 5300}
+	do(t, tbl.Add(a), tbl.Keep(a))
+	golden(t, "alone")
+	do(t, tbl.Shut(a), tbl.Keep(a))
+	golden(t, "aloneshut")
+	if testing.Short() {
+		return
+	}
+	time.Sleep(Grace + time.Second)
+	if got := ruleset(t); strings.Contains(got, "goto jail-a1") {
+		t.Errorf("it is open:\n%s", got)
+	}
+	do(t, tbl.Keep(a))
+	if got := ruleset(t); strings.Count(got, "goto jail-a1") != 4 {
+		t.Errorf("it is not open again:\n%s", got)
+	}
+	do(t, tbl.Reset(nil))
+}
+
 // TestFailure: what fails changes nothing, and the next thing is done.
 func TestFailure(t *testing.T) {
 	tbl := open(t)
