@@ -210,7 +210,7 @@ func (s *service) tell(ctx context.Context, log *nft.Log, cancel context.CancelC
 		for _, d := range list {
 			s.mu.Lock()
 			if j := s.jails[d.Jail]; j != nil && j.conn != nil {
-				j.conn.dropped(d.Dest)
+				j.conn.Dropped(d.Dest)
 			}
 			s.mu.Unlock()
 		}
