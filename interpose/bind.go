@@ -44,7 +44,15 @@ func (k *call) bind() result {
 	if network == TCP || local.Port() == 0 {
 		return k.decideLocal(act)
 	}
-	return k.decide(&Call{Op: Listen, Network: network, Addr: local}, act)
+	return k.decide(&Call{Op: Listen, Network: network, Addr: local}, func() result { k.mark(); return act() })
+}
+
+// mark marks a socket that is to receive what others begin. One that cannot be
+// marked is one that a guard may let nobody reach.
+func (k *call) mark() {
+	if m := k.s.Mark; m != 0 {
+		_ = unix.SetsockoptInt(k.socket.fd, unix.SOL_SOCKET, unix.SO_MARK, m)
+	}
 }
 
 // bindAddr decodes the address of a bind as inet_bind and inet6_bind do:
@@ -115,6 +123,7 @@ func (k *call) listenAt(local netip.AddrPort, backlog int) result {
 		// Somebody bound it while the question was open.
 		return result{later: func(context.Context) result { return k.listenAgain() }}
 	}
+	k.mark()
 	return done(sys.Listen(k.socket.fd, backlog))
 }
 

@@ -28,6 +28,10 @@ type Supervisor struct {
 	Compat  bool             // the program was started with Command.Compat
 	Foreign func(exe string) // told once of a 32-bit program that is refused; may be nil
 
+	// Mark is put on sockets that the program receives on, for guards to know them
+	// by: SO_MARK of socket(7). It takes CAP_NET_ADMIN where the socket is. 0: none is.
+	Mark int
+
 	// Origin returns, for a socket by its two addresses, the one that the program
 	// connected it to before a Lead made that another: recvfrom says that datagrams
 	// come from there. It must not block. Nil: none was led.
