@@ -21,6 +21,7 @@ import (
 
 	"github.com/netjail/netjail/cmd/netjail/doctor"
 	"github.com/netjail/netjail/daemon/api"
+	"github.com/netjail/netjail/daemon/guard/netns"
 	"github.com/netjail/netjail/daemon/jail"
 )
 
@@ -86,6 +87,12 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		if err := jail.Succeed(); err != nil {
 			fmt.Fprintf(stderr, "netjail: error: succeed: %v\n", err)
 			return jail.ExitFailure
+		}
+		return exitOK
+	}
+	if args[0] == netns.Name {
+		if err := netns.Serve(); err != nil {
+			return jail.ExitFailure // whoever started it tells why
 		}
 		return exitOK
 	}

@@ -17,12 +17,13 @@ import (
 
 	"github.com/netjail/netjail/cmd/netjail/cli"
 	"github.com/netjail/netjail/cmd/netjail/doctor"
+	"github.com/netjail/netjail/daemon/guard/netns"
 	"github.com/netjail/netjail/daemon/jail"
 )
 
 func TestMain(m *testing.M) {
 	netjail := func() { os.Exit(cli.Run(context.Background(), os.Args, os.Stdout, os.Stderr)) }
-	testscript.Main(m, map[string]func(){"netjail": netjail, jail.SuccessorName: netjail, doctor.HelperName: netjail})
+	testscript.Main(m, map[string]func(){"netjail": netjail, jail.SuccessorName: netjail, netns.Name: netjail, doctor.HelperName: netjail})
 }
 
 // TestScripts runs the scripts in testdata/script, which show the command line
