@@ -148,7 +148,7 @@ func (in *inside) serve() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	var keeper sync.WaitGroup
 	keeper.Go(func() { in.keep(ctx) })
-	jail := conversation.Jail{Jail: in.jail, Table: in.table, Log: slog.New(slog.DiscardHandler)}
+	jail := conversation.Jail{Jail: in.jail, User: os.Geteuid(), Table: in.table, Log: slog.New(slog.DiscardHandler)}
 	err := in.talk.Serve(func(r *client.Request, _ int) *client.Reply {
 		reply := &client.Reply{ID: r.ID}
 		var err error

@@ -305,6 +305,31 @@ func TestResolver(t *testing.T) {
 	}
 }
 
+// TestLead: what goes to a server goes to the resolver, and not to the server.
+func TestLead(t *testing.T) {
+	s := set(t, "start")
+	s.jail.want(t, "ok", "resolve %s:53", world4)
+	const server4, server6, local = "192.0.2.53:53", "[2001:db8::53]:53", "127.0.0.53:53"
+	for _, to := range []string{server4, server6, local} {
+		s.jail.want(t, "not", "v lookup udp %s a.org", to)
+	}
+	s.jail.want(t, "ok", "lead %s %s %s", server4, server6, local)
+	for _, to := range []string{server4, server6, local} {
+		for _, network := range []string{"udp", "tcp"} {
+			s.jail.want(t, "198.51.100.1", "v lookup %s %s a.org", network, to)
+			if got := s.jail.do("v lookup %s %s b.org", network, to); !strings.Contains(got, "no such host") {
+				t.Errorf("b.org by %s of %s: %s", network, to, got)
+			}
+			if n := s.arrived(t, network+" "+to); n != 0 {
+				t.Errorf("%d packets arrived at %s", n, to)
+			}
+		}
+	}
+	s.jail.want(t, "ok", "deny udp %s", server4)
+	s.jail.want(t, "not", "v lookup udp %s a.org", server4)
+	s.jail.want(t, "198.51.100.1", "v lookup udp %s a.org", server6)
+}
+
 // TestEnds: whichever process is killed, the jail is closed: what was allowed is
 // not any more, and what is open goes no further.
 func TestEnds(t *testing.T) {

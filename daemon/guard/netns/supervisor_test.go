@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -106,6 +107,8 @@ func (s *supervisor) tell(words []string) (err error) {
 		err = s.net.Conn().Unlisten(destsFrom(words[1:])...)
 	case "resolve":
 		err = s.resolve(netip.MustParseAddrPort(words[1]))
+	case "lead": // to the resolver
+		err = s.lead(words[1:])
 	case "hangup":
 		err = s.net.Close()
 	}
@@ -162,10 +165,40 @@ func (s *supervisor) resolve(server netip.AddrPort) error {
 		return err
 	}
 	names.New(names.Config{
-		Policy:    func(context.Context, names.Query) names.Decision { return names.Forward },
+		Policy: func(_ context.Context, q names.Query) names.Decision {
+			if q.Name == "b.org" {
+				return names.NXDomain
+			}
+			return names.Forward
+		},
 		Upstreams: func() []netip.AddrPort { return []netip.AddrPort{server} },
 		UDP:       udp, TCP: tcp, Owner: func(string, netip.AddrPort) bool { return true },
 	})
+	return nil
+}
+
+// lead leads servers of both families to the resolver.
+func (s *supervisor) lead(servers []string) error {
+	udp, tcp, err := s.net.Resolver()
+	if err != nil {
+		return err
+	}
+	for _, l := range tcp {
+		l.Close()
+	}
+	for _, c := range udp {
+		to := c.LocalAddr().(*net.UDPAddr).AddrPort()
+		c.Close()
+		for _, server := range servers {
+			at := netip.MustParseAddrPort(server)
+			if at.Addr().Is4() != to.Addr().Is4() {
+				continue
+			}
+			if err := s.net.Conn().Lead(to, at); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

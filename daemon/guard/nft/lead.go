@@ -92,6 +92,9 @@ func (t *Table) lead(j Jail, l Lead) error {
 	if !t.jails[j.ID] {
 		return unix.ENOENT
 	}
+	if j.Level == Alone {
+		return t.leadAlone(j, next)
+	}
 	if f := familyOf(l.To.Addr()); old == nil || old.to[f].IsValid() && old.to[f] != l.To {
 		// What is open was led elsewhere. In another zone it begins anew.
 		if next.zone, err = t.newZone(); err != nil {
@@ -177,6 +180,9 @@ func (t *Table) prepare(level int) error {
 
 // elements does something with a jail's elements of all sets.
 func (l *leading) elements(j Jail, do func(*nftables.Set, []nftables.SetElement) error) error {
+	if j.Level == Alone {
+		return l.alone(do)
+	}
 	native := binaryutil.NativeEndian
 	cgroup, zone := native.PutUint64(j.Cgroup), append(native.PutUint16(l.zone), 0, 0)
 	if err := do(owners(j.Level), []nftables.SetElement{{Key: slices.Concat(zone, cgroup)}}); err != nil {

@@ -139,6 +139,12 @@ func TestAlone(t *testing.T) {
 	a := Jail{ID: "a1", Level: Alone, Resolver: 5300}
 	do(t, tbl.Add(a), tbl.Keep(a))
 	golden(t, "alone")
+	do(t,
+		tbl.Lead(a, leadTo("127.0.0.1:5300", "192.0.2.53:53", "127.0.0.53:53")),
+		tbl.Lead(a, leadTo("[::1]:5300", "[2001:db8::53]:53")),
+		tbl.Lead(a, leadTo("127.0.0.1:5301", "192.0.2.54:53")),
+	)
+	golden(t, "aloneled")
 	do(t, tbl.Shut(a), tbl.Keep(a))
 	golden(t, "aloneshut")
 	if testing.Short() {
