@@ -294,8 +294,9 @@ func TestResolver(t *testing.T) {
 	}
 	time.Sleep(2 * time.Second) // in which pasta has looked
 	for ; len(list) >= 2; list = list[2:] {
-		s.jail.want(t, "198.51.100.1", "v lookup %s %s a.org", list[0], list[1])
-		if list[0] == "tcp" && hostDial(list[0], list[1]) {
+		if list[0] == "udp" {
+			s.jail.want(t, "198.51.100.1", "v lookup udp %s a.org", list[1])
+		} else if hostDial(list[0], list[1]) {
 			t.Errorf("%v is reached from the host", list[:2])
 		}
 	}
@@ -315,11 +316,15 @@ func TestLead(t *testing.T) {
 	}
 	s.jail.want(t, "ok", "lead %s %s %s", server4, server6, local)
 	for _, to := range []string{server4, server6, local} {
+		s.jail.want(t, "198.51.100.1", "v lookup udp %s a.org", to)
+		if got := s.jail.do("v lookup udp %s b.org", to); !strings.Contains(got, "no such host") {
+			t.Errorf("b.org of %s: %s", to, got)
+		}
+		// The resolver serves no connection that it was not told of, but has it.
+		if got := s.jail.do("v dial tcp %s", to); !strings.Contains(got, "reset") {
+			t.Errorf("by TCP of %s: %s, want that it ends", to, got)
+		}
 		for _, network := range []string{"udp", "tcp"} {
-			s.jail.want(t, "198.51.100.1", "v lookup %s %s a.org", network, to)
-			if got := s.jail.do("v lookup %s %s b.org", network, to); !strings.Contains(got, "no such host") {
-				t.Errorf("b.org by %s of %s: %s", network, to, got)
-			}
 			if n := s.arrived(t, network+" "+to); n != 0 {
 				t.Errorf("%d packets arrived at %s", n, to)
 			}

@@ -172,7 +172,7 @@ func (s *supervisor) resolve(server netip.AddrPort) error {
 			return names.Forward
 		},
 		Upstreams: func() []netip.AddrPort { return []netip.AddrPort{server} },
-		UDP:       udp, TCP: tcp, Owner: func(string, netip.AddrPort) bool { return true },
+		UDP:       udp, TCP: tcp, Owner: func(netip.AddrPort) bool { return true },
 	})
 	return nil
 }
