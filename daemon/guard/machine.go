@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/netjail/netjail/daemon/guard/client"
+	"github.com/netjail/netjail/daemon/guard/netns"
 	"github.com/netjail/netjail/interpose"
 )
 
@@ -35,7 +36,10 @@ type Probe func() error
 // Here looks at this machine. The guard service listens at socket; "": where it is
 // installed to.
 func Here(socket string) Machine {
-	m := Machine{Probes: map[Kind]Probe{NFT: func() error { return probeService(cmp.Or(socket, client.Socket)) }}}
+	m := Machine{Probes: map[Kind]Probe{
+		NFT:   func() error { return probeService(cmp.Or(socket, client.Socket)) },
+		Netns: func() error { return NoNetwork(netns.Probe()) },
+	}}
 	m.ABI, m.Errata = interpose.Landlock()
 	return m
 }
@@ -67,10 +71,13 @@ func NoService(err error) error {
 	return &Missing{NFT, err.Error(), "see what the guard service logs; --guard landlock does without it"}
 }
 
-// absent are the guards of which nothing is known.
-var absent = map[Kind]Missing{
-	NFT:   {NFT, "the guard service was not looked for", "--guard landlock does without it"},
-	Netns: {Netns, "there are no private networks in this netjail", "it takes pasta (package passt), user namespaces and /dev/net/tun; --guard landlock takes none"},
+// NoNetwork is why a jail has no network of its own, or nil.
+func NoNetwork(err error) error {
+	var missing *netns.Missing
+	if errors.As(err, &missing) {
+		return &Missing{Netns, missing.What, missing.Get + "; --guard landlock takes no network of its own"}
+	}
+	return err
 }
 
 // has says why a guard is not to be had here, or nil.
@@ -86,11 +93,7 @@ func (m *Machine) has(k Kind) error {
 	case k == Landlock:
 		return &Missing{k, "this kernel has no Landlock", landlockHint}
 	}
-	missing, ok := absent[k]
-	if !ok {
-		missing = Missing{Kind: k, What: "there is no such guard"}
-	}
-	return &missing
+	return &Missing{Kind: k, What: "it was not looked for", Get: "--guard landlock takes nothing but a kernel"}
 }
 
 const landlockHint = "it takes Linux 6.7 or newer with landlock in its lsm= list (/sys/kernel/security/lsm)"

@@ -24,6 +24,7 @@ const replyWait = 2 * time.Second
 // dns is what a jail knows of names. What a program would send to a name server
 // goes through the resolver, where its lookups are decided about.
 type dns struct {
+	config   names.Config
 	resolver *names.Resolver
 	known    *names.Map
 	meter    *names.Meter
@@ -33,11 +34,21 @@ type dns struct {
 
 func newDNS(p *policy) dns {
 	d := dns{known: new(names.Map), meter: new(names.Meter), hosts: names.Hosts("/etc/hosts"), servers: names.Servers("/etc/resolv.conf")}
-	d.resolver = names.New(names.Config{
+	d.config = names.Config{
 		Policy: p.lookup, Map: d.known, Meter: d.meter, Upstreams: d.servers, Trusted: p.believes, Found: p.found,
 		Learned: func(addrs []netip.Addr) { p.gate.report(p.gate.foresee(addrs...)) },
-		Owner:   func(local netip.AddrPort) bool { return p.gate.owns("udp", local) }})
+		Owner:   func(local netip.AddrPort) bool { return p.gate.owns("udp", local) },
+	}
+	d.resolver = names.New(d.config)
 	return d
+}
+
+// serveAt has names looked up at sockets in another network namespace. Nobody has
+// looked one up yet.
+func (d *dns) serveAt(udp []*net.UDPConn, tcp []*net.TCPListener) {
+	cfg := d.config
+	cfg.UDP, cfg.TCP = udp, tcp
+	d.resolver = names.New(cfg)
 }
 
 // of returns the names of an address, and how many of them, from the first, are

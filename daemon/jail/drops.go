@@ -35,10 +35,15 @@ func (g *gate) follow() {
 		clear(g.led)
 	}
 	g.mu.Unlock()
-	if !over && !g.s.over() {
-		g.s.line(fmt.Sprintf("netjail: error: the guard has gone, and the jail is shut: %s has no network any more\n"+
-			"netjail: hint: see that the guard service runs (netjail doctor), and start %s again", g.s.cfg.App, g.s.cfg.App))
+	if over || g.s.over() {
+		return
 	}
+	why, hint := "the guard has gone, and the jail is shut", "see that the guard service runs (netjail doctor), and start %s again"
+	if g.network != nil {
+		<-g.network.Done()
+		why, hint = g.network.Err().Error(), "start %s again"
+	}
+	g.s.line(fmt.Sprintf("netjail: error: %s: %s has no network any more\nnetjail: hint: "+hint, why, g.s.cfg.App, g.s.cfg.App))
 }
 
 // holeFrom reads what was dropped.

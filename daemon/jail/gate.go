@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/netjail/netjail/daemon/guard/client"
+	"github.com/netjail/netjail/daemon/guard/netns"
 	"github.com/netjail/netjail/daemon/ruling"
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/rules"
@@ -29,9 +30,10 @@ const (
 // gate has a guard in the kernel let through what was decided. All else it
 // drops. A nil gate is that of a jail without such a guard: all is told to it.
 type gate struct {
-	s    *supervisor
-	conn *client.Conn
-	home client.Jail
+	s       *supervisor
+	conn    *client.Conn
+	home    client.Jail // of a jail that is a control group
+	network *netns.Net  // of one that is a network; nil: it is none
 
 	said sync.Map // of what could not be told
 
@@ -48,9 +50,9 @@ type gate struct {
 	over   bool                    // nobody is told of the guard's end
 }
 
-func newGate(s *supervisor, conn *client.Conn, home client.Jail) *gate {
+func newGate(s *supervisor, conn *client.Conn) *gate {
 	return &gate{
-		s: s, conn: conn, home: home, open: make(map[hole]*opening), shut: make(map[hole]bool), asking: make(map[hole]bool),
+		s: s, conn: conn, open: make(map[hole]*opening), shut: make(map[hole]bool), asking: make(map[hole]bool),
 		led: make(map[netip.AddrPort]bool), own: make(map[netip.AddrPort]bool),
 	}
 }
@@ -383,28 +385,42 @@ func (g *gate) close() {
 		return
 	}
 	g.mu.Lock()
+	over := g.over
 	g.over = true
 	g.mu.Unlock()
-	g.conn.Close()
+	switch {
+	case over: // it is another's
+	case g.network != nil:
+		g.network.Close()
+	default:
+		g.conn.Close()
+	}
 }
 
-// estate is what a gate leaves to the next supervisor of the jail, besides its
-// connection.
+// estate is what a gate leaves to the next supervisor of the jail, besides files.
 type estate struct {
-	Home client.Jail     `json:"home"`
-	Rest []byte          `json:"rest,omitempty"` // of what the guard has said
-	Open []rules.Request `json:"open"`           // that the guard lets through, by rules
-	Once []rules.Request `json:"once"`           // by answers
+	Home    client.Jail     `json:"home"`
+	Rest    []byte          `json:"rest,omitempty"` // of what the guard has said
+	Network *netns.Legacy   `json:"network,omitempty"`
+	Open    []rules.Request `json:"open"` // that the guard lets through, by rules
+	Once    []rules.Request `json:"once"` // by answers
 }
 
-// handOver ends the gate, and returns its connection.
-func (g *gate) handOver() (*os.File, *estate, error) {
+// handOver ends the gate, and returns what another is made of. The files are the
+// caller's.
+func (g *gate) handOver() (files []*os.File, e *estate, err error) {
 	g.working.Lock() // for ever: nothing is told from here any more
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.over = true
-	f, rest, err := g.conn.HandOver()
-	e := &estate{Home: g.home, Rest: rest}
+	e = &estate{Home: g.home}
+	if g.network != nil {
+		e.Network = new(netns.Legacy)
+		*e.Network, files, err = g.network.HandOver()
+	} else {
+		files = make([]*os.File, 1)
+		files[0], e.Rest, err = g.conn.HandOver()
+	}
 	for _, o := range g.open {
 		list := &e.Once
 		if o.ruled {
@@ -414,21 +430,28 @@ func (g *gate) handOver() (*os.File, *estate, error) {
 			*list = append(*list, r)
 		}
 	}
-	return f, e, err
+	return files, e, err
 }
 
 // heirGate is the gate of a successor. It waits for take.
 func heirGate(s *supervisor) *gate {
-	g := newGate(s, nil, client.Jail{})
+	g := newGate(s, nil)
 	g.working.Lock()
 	return g
 }
 
-// take takes over what a predecessor has left. It owns f. What was opened is known
-// again, so that it can be taken back; it is opened anew when it is used.
-func (g *gate) take(f *os.File, e *estate) (err error) {
+// take takes over what a predecessor has left. It owns the files. What was opened
+// is known again, so that it can be taken back; it is opened anew when it is used.
+func (g *gate) take(files []*os.File, e *estate) (err error) {
 	defer g.working.Unlock()
-	if g.conn, err = client.Resume(f, e.Rest); err != nil {
+	if e.Network != nil {
+		if g.network, err = netns.Resume(*e.Network, files); err == nil {
+			g.conn = g.network.Conn()
+		}
+	} else {
+		g.conn, err = client.Resume(files[0], e.Rest)
+	}
+	if err != nil {
 		return err
 	}
 	g.mu.Lock()

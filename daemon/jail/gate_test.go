@@ -48,7 +48,7 @@ func newGuarded(t *testing.T, texts ...string) (*supervisor, *guardian, *written
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); g.serve() }()
-	s.gate = newGate(s, c, client.Jail{})
+	s.gate = newGate(s, c)
 	s.policy.gate = s.gate
 	followed := make(chan struct{})
 	go func() { defer close(followed); s.gate.follow() }()
@@ -305,7 +305,7 @@ func TestGateHandOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.take()
-	f, e, err := s.gate.handOver()
+	files, e, err := s.gate.handOver()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func TestGateHandOver(t *testing.T) {
 	next.put(t, "allow 192.0.2.1:443")
 	next.gate = heirGate(next)
 	next.policy.gate = next.gate
-	if err := next.gate.take(f, e); err != nil {
+	if err := next.gate.take(files, e); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})

@@ -24,7 +24,7 @@ const maxRounds = 8
 // revoker ends what is open and not covered by the rules any more. It works in
 // the background: rules never wait for it.
 //
-// It finds what some process of the jail has, in this network namespace. What is
+// It finds what some process of the jail has, in the jail's network namespace. What is
 // in a message that nobody has received yet, in a process that may not be looked
 // into, or a ping socket, it does not find.
 type revoker struct {
@@ -156,7 +156,8 @@ func (v *revoker) look(b *bill) {
 			return
 		}
 		pids := v.pids()
-		list, err := new(flows.Lister).List(pids, time.Now())
+		lister := flows.Lister{Network: v.s.traffic.network.Load()}
+		list, err := lister.List(pids, time.Now())
 		var again bool
 		again, failed = v.settle(b, list.Flows)
 		failed, unseen = errors.Join(err, failed), list.Unseen

@@ -17,6 +17,7 @@ import (
 
 	"github.com/netjail/netjail/daemon/api"
 	"github.com/netjail/netjail/daemon/guard"
+	"github.com/netjail/netjail/daemon/guard/netns"
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/notifier"
 )
@@ -184,6 +185,9 @@ func (s *supervisor) serve(ctx context.Context, adopted []interpose.Pending) {
 func (s *supervisor) newServing(listener int) *interpose.Supervisor {
 	serving := interpose.NewSupervisor(listener, s.policy, nil)
 	serving.Compat, serving.Origin = s.cfg.Compat, s.policy.dns.resolver.Server
+	if s.guard.Kind == guard.Netns {
+		serving.Mark = netns.Mark
+	}
 	serving.Foreign = func(exe string) {
 		s.line(fmt.Sprintf("netjail: refused: %s is a 32-bit program. %s", notifier.Clean(exe, 300), compatHint))
 	}

@@ -60,7 +60,7 @@ func (t *teller) addr(p *policy) (netip.AddrPort, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.listener == nil {
-		l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+		l, err := p.gate.listenLoopback()
 		if err != nil {
 			return netip.AddrPort{}, err
 		}

@@ -91,23 +91,32 @@ func (s *supervisor) handOver(h *heir) {
 	}
 }
 
-// giveGate passes the connection to the guard on.
+// giveGate passes the guard on.
 func (h *heir) giveGate(g *gate) (*estate, error) {
-	f, e, err := g.handOver()
+	files, e, err := g.handOver()
+	var fds []int
+	for _, f := range files {
+		if f != nil {
+			defer f.Close()
+			fds = append(fds, int(f.Fd()))
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the guard: %w", err)
 	}
-	defer f.Close()
-	if err := unix.Sendmsg(int(h.ours.Fd()), []byte{0}, unix.UnixRights(int(f.Fd())), nil, 0); err != nil {
+	if err := unix.Sendmsg(int(h.ours.Fd()), []byte{0}, unix.UnixRights(fds...), nil, 0); err != nil {
 		return nil, fmt.Errorf("pass the guard on: %w", err)
 	}
 	return e, nil
 }
 
+// maxGateFiles is more than a guard is made of.
+const maxGateFiles = 64
+
 // receiveGate receives what giveGate passes on. Nothing else has been read of what
 // follows.
-func receiveGate(channel *os.File) (*os.File, error) {
-	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+func receiveGate(channel *os.File) (files []*os.File, err error) {
+	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4*maxGateFiles))
 	n, oobn, _, _, err := unix.Recvmsg(int(channel.Fd()), b, oob, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("receive the guard: %w", err)
@@ -117,21 +126,28 @@ func receiveGate(channel *os.File) (*os.File, error) {
 		return nil, errors.New("receive the guard: it did not come")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
+	if err != nil || len(fds) == 0 {
 		return nil, errors.New("receive the guard: no descriptor came")
 	}
-	return os.NewFile(uintptr(fds[0]), "guard"), nil
+	for _, fd := range fds {
+		files = append(files, os.NewFile(uintptr(fd), "guard"))
+	}
+	return files, nil
 }
 
-// inheritGate takes over the connection to the guard, and has the resolver of this
-// process take the place of the other one.
-func (s *supervisor) inheritGate(ctx context.Context, f *os.File, e *estate) error {
+// inheritGate takes over the guard, and has the resolver of this process take the
+// place of the other one.
+func (s *supervisor) inheritGate(ctx context.Context, files []*os.File, e *estate) error {
 	if e == nil {
-		f.Close()
 		return errors.New("the guard was not passed on")
 	}
-	if err := s.gate.take(f, e); err != nil {
+	if err := s.gate.take(files, e); err != nil {
 		return err
+	}
+	if n := s.gate.network; n != nil {
+		if err := s.enter(n); err != nil {
+			return err
+		}
 	}
 	go s.gate.follow()
 	go s.gate.keep(ctx)
@@ -178,7 +194,7 @@ func Succeed() error {
 	if err := json.NewEncoder(f).Encode(true); err != nil {
 		return err
 	}
-	var guarded *os.File
+	var guarded []*os.File
 	if s.gate != nil {
 		if guarded, err = receiveGate(f); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/netjail/netjail/daemon/api"
@@ -16,9 +17,10 @@ import (
 
 // traffic is what a jail has open, as the kernel tells of it.
 type traffic struct {
-	s      *supervisor
-	lister flows.Lister
-	uses   uses
+	s       *supervisor
+	network atomic.Pointer[flows.Network] // the jail's, nil: this one
+	lister  flows.Lister
+	uses    uses
 }
 
 func (t *traffic) init(s *supervisor) {
@@ -32,6 +34,7 @@ func (t *traffic) list() (flows.Listing, error) {
 	var list flows.Listing
 	err := errNotRunning
 	if t.s.ready() {
+		t.lister.Network = t.network.Load()
 		list, err = t.lister.List(descendants(t.s.keeper()), time.Now())
 	}
 	t.note(list.Flows)

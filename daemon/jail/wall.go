@@ -1,15 +1,20 @@
 package jail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netjail/netjail/daemon/flows"
 	"github.com/netjail/netjail/daemon/guard"
 	"github.com/netjail/netjail/daemon/guard/client"
+	"github.com/netjail/netjail/daemon/guard/netns"
 	"github.com/netjail/netjail/interpose"
 	"github.com/netjail/netjail/rules"
 )
@@ -23,6 +28,7 @@ func (s *supervisor) prepare(ctx context.Context, heir *heir) (*interpose.Starte
 		return nil, err
 	}
 	m := guard.Here(s.cfg.GuardSocket)
+	m.Probes[guard.Netns] = func() error { return nil } // to make it is the way to find out
 	for {
 		starter, err := s.prepareBehind(ctx, heir, want, m)
 		var missing *guard.Missing
@@ -57,13 +63,23 @@ func (s *supervisor) prepareBehind(ctx context.Context, heir *heir, want guard.K
 			return nil, asFailure(err)
 		}
 	}
-	starter, err := interpose.Prepare(&interpose.Command{
+	if s.guard.Kind == guard.Netns { // while this process is dumpable
+		if err := s.newNetwork(); err != nil {
+			return nil, err
+		}
+	}
+	cmd := &interpose.Command{
 		Path: s.cfg.Path, Args: s.cfg.Args, Keep: s.cfg.Keep,
 		Env:           append(os.Environ(), "NETJAIL=1", "NETJAIL_APP="+s.cfg.App),
 		SuccessorArgs: []string{SuccessorName}, Handover: heir.theirs, Compat: s.cfg.Compat, Landlock: s.guard.Domain,
 		Messages: s.guard.Packets() && !s.cfg.inherits() && !s.policy.inForce.Load().refusesUnix(),
-	})
-	if err == nil && s.guard.Packets() {
+	}
+	if s.gate != nil {
+		user, net := s.gate.network.Namespaces()
+		cmd.Namespaces = &interpose.Namespaces{User: int(user.Fd()), Net: int(net.Fd())}
+	}
+	starter, err := interpose.Prepare(cmd)
+	if err == nil && s.guard.Kind == guard.NFT {
 		if err = s.confine(starter.Keeper()); err != nil {
 			starter.Cancel()
 		}
@@ -71,10 +87,46 @@ func (s *supervisor) prepareBehind(ctx context.Context, heir *heir, want guard.K
 	return starter, err
 }
 
+// newNetwork makes a network of the jail's own.
+func (s *supervisor) newNetwork() error {
+	n, err := netns.Start(netns.Config{})
+	if err != nil {
+		return guard.NoNetwork(err)
+	}
+	g := newGate(s, n.Conn())
+	g.network = n
+	if err = s.enter(n); err == nil {
+		err = s.open(g)
+	}
+	if err != nil {
+		n.Close()
+	}
+	return err
+}
+
+// enter has the supervisor look into, and serve, the network of the jail.
+func (s *supervisor) enter(n *netns.Net) error {
+	udp, tcp, err := n.Resolver()
+	if err != nil {
+		return err
+	}
+	s.policy.dns.serveAt(udp, tcp)
+	s.traffic.network.Store(&flows.Network{Link: n.Link(), Socket: n.SockDiag})
+	return nil
+}
+
+// listenLoopback listens on loopback where the jail reaches it.
+func (g *gate) listenLoopback() (*net.TCPListener, error) {
+	if g != nil && g.network != nil {
+		return g.network.Listen()
+	}
+	return net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+}
+
 // confine has the guard drop what comes from a process, and from all that it
 // starts.
 func (s *supervisor) confine(pid int) error {
-	conn, err := client.Dial(s.cfg.GuardSocket)
+	conn, err := client.Dial(cmp.Or(s.cfg.GuardSocket, client.Socket))
 	if err != nil {
 		return guard.NoService(err)
 	}
@@ -89,7 +141,9 @@ func (s *supervisor) confine(pid int) error {
 		conn.Close()
 		return guard.NoService(err)
 	}
-	if err := s.open(newGate(s, conn, home)); err != nil {
+	g := newGate(s, conn)
+	g.home = home
+	if err := s.open(g); err != nil {
 		conn.Close()
 		return guard.NoService(err)
 	}
@@ -112,9 +166,11 @@ func (s *supervisor) release(ctx context.Context) error {
 	if s.gate == nil {
 		return nil
 	}
-	err := s.gate.conn.Free()
-	if err != nil && !ended(s.process.Keeper()) { // with a program that was quick
-		return fmt.Errorf("the guard: %w", err)
+	if s.guard.Kind == guard.NFT {
+		err := s.gate.conn.Free()
+		if err != nil && !ended(s.process.Keeper()) { // with a program that was quick
+			return fmt.Errorf("the guard: %w", err)
+		}
 	}
 	go s.gate.keep(ctx)
 	return nil

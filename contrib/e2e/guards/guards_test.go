@@ -17,7 +17,7 @@ import (
 )
 
 // kinds are the guards that have every packet.
-var kinds = []string{"nft"}
+var kinds = []string{"nft", "netns"}
 
 // program returns the words of a command in a jail.
 func (w *world) program(words ...string) []string {

@@ -73,6 +73,7 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
+	w.tun()
 	w.cable()
 	w.install(e2etest.Bin(t), "netjail")
 	w.write("resolv.conf", "nameserver "+friend+"\n")
@@ -80,6 +81,20 @@ func newWorld(t *testing.T) *world {
 	w.counts.init(w)
 	w.serve()
 	return w
+}
+
+// tun makes /dev/net/tun what it is on desktops.
+func (w *world) tun() {
+	w.t.Helper()
+	e2etest.Need(w.t, "pasta")
+	fi, err := os.Stat("/dev/net/tun")
+	if err == nil {
+		err = os.Chmod("/dev/net/tun", 0o666)
+		w.t.Cleanup(func() { _ = os.Chmod("/dev/net/tun", fi.Mode().Perm()) })
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func run(t testing.TB, args ...string) string {

@@ -16,6 +16,7 @@ import (
 const (
 	askReady    = 'r' // the resolver's sockets, once all is made
 	askSockDiag = 'd' // a socket of NETLINK_SOCK_DIAG
+	askListen   = 'l' // a socket that listens on loopback, for TCP
 	askKill     = 'k' // to end the process of the pidfd that comes with it when the jail is closed
 )
 
@@ -42,7 +43,7 @@ func (n *Net) ask(what byte, give *os.File) ([]*os.File, error) {
 		return nil, fmt.Errorf("ask inside: %w", err)
 	case len(text) > 1:
 		return nil, errors.New(string(text[1:]))
-	case what == askSockDiag && len(files) != 1:
+	case (what == askSockDiag || what == askListen) && len(files) != 1:
 		return nil, errors.New("ask inside: no socket came")
 	}
 	return files, nil

@@ -66,6 +66,8 @@ func Serve() error {
 			return resolver, nil
 		case askSockDiag:
 			return sockDiag()
+		case askListen:
+			return listenTCP()
 		case askKill:
 			if len(given) == 1 {
 				in.mu.Lock()
@@ -211,6 +213,20 @@ func loopbackUp() error {
 	}
 	ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+}
+
+// listenTCP listens on loopback, at a port of the kernel's choice.
+func listenTCP() ([]*os.File, error) {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	f, err := l.File()
+	if err != nil {
+		return nil, err
+	}
+	return []*os.File{f}, nil
 }
 
 func sockDiag() ([]*os.File, error) {

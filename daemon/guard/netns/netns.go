@@ -119,6 +119,21 @@ func (n *Net) SockDiag() (int, error) {
 	return unix.FcntlInt(files[0].Fd(), unix.F_DUPFD_CLOEXEC, 0)
 }
 
+// Listen listens on loopback inside, where the caller serves the jail. Who reaches
+// it is said as of any other address.
+func (n *Net) Listen() (*net.TCPListener, error) {
+	files, err := n.ask(askListen, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer files[0].Close()
+	l, err := net.FileListener(files[0])
+	if err != nil {
+		return nil, fmt.Errorf("listen inside: %w", err)
+	}
+	return l.(*net.TCPListener), nil
+}
+
 // Resolver returns sockets on loopback inside, all at one port, where anybody in
 // the jail may ask for names. The caller owns them.
 func (n *Net) Resolver() (udp []*net.UDPConn, tcp []*net.TCPListener, err error) {
