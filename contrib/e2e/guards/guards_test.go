@@ -360,19 +360,13 @@ func TestLeftBehind(t *testing.T) {
 // TestListens: others reach a port that a rule allows to listen at, and no other.
 func TestListens(t *testing.T) {
 	each(t, func(t *testing.T, w *world, guard string) {
-		for _, tt := range []struct {
-			allow   string
-			port    string
-			reached bool
-		}{{"listen+tcp://0.0.0.0:7001", "7001", true}, {"listen+tcp://0.0.0.0", "0", true}} {
+		for _, tt := range []struct{ allow, port string }{{"listen+tcp://0.0.0.0:7001", "7001"}, {"listen+tcp://0.0.0.0", "0"}} {
 			out := w.started(w.jail(guard, append([]string{"--no-prompt", "--allow", tt.allow, "--"}, w.program("listen", "0.0.0.0", tt.port)...)...))
 			at, ok := strings.CutPrefix(line(t, out), "listens ")
 			if !ok {
 				t.Fatalf("%s: got %q", tt.allow, at)
 			}
-			if got := w.dialHost(at); got != tt.reached {
-				t.Errorf("%s: reached: %v, want %v", tt.allow, got, tt.reached)
-			}
+			w.dialHost(at)
 			if got := line(t, out); got != "listen 0.0.0.0 accepted" {
 				t.Errorf("%s: %q", tt.allow, got)
 			}

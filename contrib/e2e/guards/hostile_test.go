@@ -227,3 +227,18 @@ mkdir ` + mount + `/netjail-mine 2>/dev/null && echo made one; echo tried $$; ex
 		t.Logf("killed after %v", time.Since(start).Round(time.Millisecond))
 	})
 }
+
+// TestBrowsers has browsers draw their page under each guard.
+func TestBrowsers(t *testing.T) {
+	each(t, func(t *testing.T, w *world, guard string) {
+		suite := w.build("programs.test", "test", "-c", module+"/contrib/e2e/programs")
+		cmd := w.user("sh", "-c", `cd "$HOME" && exec "$0" -test.run '^TestBrowsers$' -test.v`, suite)
+		cmd.Env = append(cmd.Env, "NETJAIL_BIN="+filepath.Join(w.dir, "netjail"), "NETJAIL_TEST_GUARDS="+guard, "TMPDIR="+w.tmp())
+		out, err := cmd.CombinedOutput()
+		for _, browser := range []string{"firefox-esr", "chromium"} {
+			if err != nil || !strings.Contains(string(out), "--- PASS: TestBrowsers/"+browser+"/allowed,_"+guard) {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		}
+	})
+}

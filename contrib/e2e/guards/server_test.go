@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/netjail/netjail/contrib/e2e/e2etest"
 )
 
 // nameServer serves friend.test and stranger.test at the friend's, and returns a
@@ -54,14 +56,17 @@ func (w *world) nameServer() func() map[string]int {
 	}
 }
 
-// dialHost says whether a port of the machine's is reached from the far end.
-func (w *world) dialHost(port string) (reached bool) {
+// dialHost reaches a port of the machine's from the far end. pasta opens it a
+// second after the program has.
+func (w *world) dialHost(port string) {
+	w.t.Helper()
 	w.within(w.far, func() {
-		c, err := net.DialTimeout("tcp", net.JoinHostPort("192.0.2.1", port), 5*time.Second)
-		if err == nil {
-			c.Close()
-		}
-		reached = err == nil
+		e2etest.WaitFor(w.t, "the port is reached", func() bool {
+			c, err := net.DialTimeout("tcp", net.JoinHostPort("192.0.2.1", port), 5*time.Second)
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		})
 	})
-	return reached
 }
