@@ -17,12 +17,13 @@ import (
 //     Table.Keep that it is to stay. Packets are led to the jail's chain by elements
 //     that run out; what is not led there is dropped.
 //   - What goes over loopback is judged where it leaves, like all that does, and
-//     let in if it was let out: there is nobody else to let it in. What comes to a
+//     let in where it was let out to, if that is not the jail itself. What comes to a
 //     port that may be reached is let out in any case, and judged where it arrives:
 //     such as an uplink that hands on what came from outside to a port of loopback
 //     (pasta's) cannot be told from the jail.
-//   - A port that may be reached is one of sockets with the mark Mark. An uplink
-//     that listens on loopback in place of somebody outside has sockets without.
+//   - A port that may be reached is one of sockets with the mark Mark, which are
+//     reached in no other way. An uplink that listens on loopback in place of
+//     somebody outside has sockets without.
 //   - Whoever listens at Jail.Resolver on loopback is asked by all, and answers.
 const Alone = -1
 
@@ -89,6 +90,7 @@ func (s side) aloneRules(j Jail) []rule {
 	return []rule{
 		join(begun, portIs(j.Resolver), accept),
 		join(begun, port(sets.listen, destinationPort), marked, accept),
+		join(begun, marked, drop),
 		join(begun, to(sets.deny4, destination), drop),
 		join(begun, to(sets.deny6, destination), drop),
 		join(begun, established, accept),
