@@ -389,7 +389,7 @@ func (g *gate) close() {
 	g.over = true
 	g.mu.Unlock()
 	switch {
-	case over: // it is another's
+	case over || g.conn == nil: // it is another's
 	case g.network != nil:
 		g.network.Close()
 	default:

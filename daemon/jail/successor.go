@@ -187,6 +187,7 @@ func Succeed() error {
 		return err
 	}
 	defer s.link.close()
+	defer s.gate.close()
 	defer s.policy.deeds.flush(true)
 	if err := letGo(); err != nil {
 		return err

@@ -64,7 +64,8 @@ func TestReach(t *testing.T) {
 		if strings.Count(got, " hello\n")+1 != 8 || !strings.HasSuffix(got, " hello") {
 			t.Errorf("allowed:\n%s", got)
 		}
-		if n := w.counts.taken(); n["tcp "+friend] != 1 || n["udp "+friend] != 3 || n["tcp "+friend6] != 1 || n["udp "+friend6] != 3 || len(n) != 4 {
+		// pasta may connect twice for one that is slow.
+		if n := w.counts.taken(); n["tcp "+friend] < 1 || n["udp "+friend] != 3 || n["tcp "+friend6] < 1 || n["udp "+friend6] != 3 || len(n) != 4 {
 			t.Errorf("arrived: %v", n)
 		}
 		got, r := w.said(guard, allow, slices.Concat(everything(stranger), everything(stranger6))...)

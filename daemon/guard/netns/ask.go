@@ -16,7 +16,8 @@ import (
 const (
 	askReady    = 'r' // the resolver's sockets, once all is made
 	askSockDiag = 'd' // a socket of NETLINK_SOCK_DIAG
-	askListen   = 'l' // a socket that listens on loopback, for TCP
+	askListen   = 'l' // a socket that listens on loopback for TCP, at the port that follows
+	askDrain    = 'e' // to wait until what programs have sent is under way
 	askKill     = 'k' // to end the process of the pidfd that comes with it when the jail is closed
 )
 
@@ -24,7 +25,7 @@ const (
 const maxFiles = 4
 
 // ask asks the process inside.
-func (n *Net) ask(what byte, give *os.File) ([]*os.File, error) {
+func (n *Net) ask(what byte, give *os.File, more ...byte) ([]*os.File, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.asker.SetDeadline(time.Now().Add(askTimeout)); err != nil {
@@ -34,7 +35,7 @@ func (n *Net) ask(what byte, give *os.File) ([]*os.File, error) {
 	if give != nil {
 		give1 = append(give1, give)
 	}
-	if err := pass(n.asker, []byte{what}, give1); err != nil {
+	if err := pass(n.asker, append([]byte{what}, more...), give1); err != nil {
 		return nil, fmt.Errorf("ask inside: %w", err)
 	}
 	text, files, err := receive(n.asker)
@@ -50,13 +51,13 @@ func (n *Net) ask(what byte, give *os.File) ([]*os.File, error) {
 }
 
 // answer answers what comes, until nobody asks any more.
-func answer(c *net.UnixConn, do func(what byte, given []*os.File) ([]*os.File, error)) {
+func answer(c *net.UnixConn, do func(text []byte, given []*os.File) ([]*os.File, error)) {
 	for {
 		text, given, err := receive(c)
 		if err != nil {
 			return
 		}
-		files, err := do(text[0], given)
+		files, err := do(text, given)
 		reply := text[:1]
 		if err != nil {
 			reply = append(reply, err.Error()...)

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,17 +58,20 @@ func Serve() error {
 	in := &inside{talk: conversation.New(talk)}
 	resolver, log, err := in.make()
 	if err != nil {
-		answer(asker, func(byte, []*os.File) ([]*os.File, error) { return nil, err })
+		answer(asker, func([]byte, []*os.File) ([]*os.File, error) { return nil, err })
 		return err
 	}
-	go answer(asker, func(what byte, given []*os.File) ([]*os.File, error) {
-		switch what {
+	go answer(asker, func(text []byte, given []*os.File) ([]*os.File, error) {
+		switch text[0] {
 		case askReady:
 			return resolver, nil
 		case askSockDiag:
 			return sockDiag()
+		case askDrain:
+			drain()
+			return nil, nil
 		case askListen:
-			return listenTCP()
+			return listenTCP(text[1:])
 		case askKill:
 			if len(given) == 1 {
 				in.mu.Lock()
@@ -76,7 +80,7 @@ func Serve() error {
 				return nil, nil
 			}
 		}
-		return nil, fmt.Errorf("asked for %q with %d files", what, len(given))
+		return nil, fmt.Errorf("asked for %q with %d files", text, len(given))
 	})
 	go in.tell(log)
 	return in.serve()
@@ -215,9 +219,12 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
 }
 
-// listenTCP listens on loopback, at a port of the kernel's choice.
-func listenTCP() ([]*os.File, error) {
-	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+// listenTCP listens on loopback at a port.
+func listenTCP(port []byte) ([]*os.File, error) {
+	if len(port) != 2 {
+		return nil, errors.New("listen at no port")
+	}
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(binary.BigEndian.Uint16(port))})
 	if err != nil {
 		return nil, err
 	}

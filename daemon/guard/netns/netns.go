@@ -120,9 +120,15 @@ func (n *Net) SockDiag() (int, error) {
 }
 
 // Listen listens on loopback inside, where the caller serves the jail. Who reaches
-// it is said as of any other address.
+// it is said as of any other address. Its port is kept from pasta.
 func (n *Net) Listen() (*net.TCPListener, error) {
-	files, err := n.ask(askListen, nil)
+	n.mu.Lock()
+	port, err := n.hold(0)
+	n.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	files, err := n.ask(askListen, nil, byte(port>>8), byte(port))
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +168,10 @@ func (n *Net) Err() error {
 	return n.err
 }
 
-// Close closes the jail: what runs in it has no network any more.
+// Close closes the jail: what runs in it has no network any more. What its programs
+// have sent before they ended has a second to get out.
 func (n *Net) Close() error {
+	_, _ = n.ask(askDrain, nil) // or there is nobody to send it
 	err := n.conn.Close()
 	<-n.done
 	n.drop()

@@ -130,7 +130,12 @@ func (n *Net) reserve() error {
 	if !ok {
 		return fmt.Errorf("the resolver's socket has no port: %w", err)
 	}
-	port := v4.Port
+	_, err = n.hold(v4.Port)
+	return err
+}
+
+// hold takes a port of the host's, or any that is free, and returns which.
+func (n *Net) hold(port int) (int, error) {
 	for _, s := range []struct{ domain, typ int }{
 		{unix.AF_INET6, unix.SOCK_STREAM}, {unix.AF_INET6, unix.SOCK_DGRAM}, {unix.AF_INET, unix.SOCK_STREAM}, {unix.AF_INET, unix.SOCK_DGRAM},
 	} {
@@ -145,9 +150,18 @@ func (n *Net) reserve() error {
 		}
 		if err := unix.Bind(fd, sa); err != nil && err != unix.EADDRINUSE {
 			unix.Close(fd)
-			return fmt.Errorf("reserve port %d: %w", port, err)
+			return 0, fmt.Errorf("reserve port %d: %w", port, err)
 		}
 		n.held = append(n.held, os.NewFile(uintptr(fd), "reserved"))
+		if port != 0 {
+			continue
+		}
+		switch at, _ := unix.Getsockname(fd); at := at.(type) {
+		case *unix.SockaddrInet4:
+			port = at.Port
+		case *unix.SockaddrInet6:
+			port = at.Port
+		}
 	}
-	return nil
+	return port, nil
 }
