@@ -436,3 +436,24 @@ func (w *world) runs(path string) bool {
 	out, _ := exec.Command("sh", "-c", fmt.Sprintf("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -F %q", path)).Output()
 	return len(out) > 0
 }
+
+// TestDesktop: a jail with a network of its own still has the display and the session
+// bus, which are local sockets with paths.
+func TestDesktop(t *testing.T) {
+	each(t, func(t *testing.T, w *world, guard string) {
+		for _, name := range []string{"Xvfb", "xdpyinfo", "dbus-daemon", "dbus-send"} {
+			e2etest.Need(t, name)
+		}
+		display := line(t, w.started(w.user("Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "100x100x8")))
+		r := w.finish(w.jail(guard, "--no-prompt", "--", "xdpyinfo", "-display", ":"+display))
+		if r.Code != 0 || !strings.Contains(r.Stdout, "name of display:    :"+display) {
+			t.Errorf("xdpyinfo: %d %s%s", r.Code, r.Stdout, r.Stderr)
+		}
+		bus := line(t, w.started(w.user("dbus-daemon", "--session", "--nofork", "--print-address=1", "--address=unix:path="+filepath.Join(w.home.Dir, "bus"))))
+		cmd := w.jail(guard, "--no-prompt", "--", "dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.ListNames")
+		cmd.Env = append(cmd.Env, "DBUS_SESSION_BUS_ADDRESS="+bus)
+		if r := w.finish(cmd); r.Code != 0 || !strings.Contains(r.Stdout, "org.freedesktop.DBus") {
+			t.Errorf("dbus-send: %d %s%s", r.Code, r.Stdout, r.Stderr)
+		}
+	})
+}
