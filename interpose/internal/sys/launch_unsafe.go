@@ -183,6 +183,9 @@ func (k *Keeper) Start() (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("open the gate: %w", err)
 	}
+	if err := k.reported(); err != nil {
+		return Report{}, err
+	}
 	r, err := k.Report()
 	k.gate.Close()
 	for _, fd := range k.shared {
@@ -190,6 +193,31 @@ func (k *Keeper) Start() (Report, error) {
 	}
 	return r, err
 }
+
+// reported waits for a report, or the keeper's end: while its end of the pipe is
+// the caller's, too, the pipe does not tell that it was killed.
+func (k *Keeper) reported() error {
+	pidfd, errno := PidfdOpen(k.PID, 0)
+	if errno != 0 {
+		return fmt.Errorf("pidfd_open: %w", errno)
+	}
+	defer unix.Close(pidfd)
+	fds := []unix.PollFd{{Fd: int32(k.reports.Fd()), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, -1)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return fmt.Errorf("poll: %w", err)
+		case fds[0].Revents != 0:
+			return nil
+		default:
+			return errKilled
+		}
+	}
+}
+
+var errKilled = errors.New("its keeper was killed")
 
 // Report waits for the next report. It returns io.EOF when the keeper is gone,
 // or has become the successor.

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -66,5 +67,33 @@ func TestNofile(t *testing.T) {
 	var now unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil || now.Cur != now.Max {
 		t.Errorf("afterwards the limit is %+v, %v; want it raised", now, err)
+	}
+}
+
+// TestKeeperKilled kills a keeper before it can start its program.
+func TestKeeperKilled(t *testing.T) {
+	k, err := Fork(&Launch{
+		Path: "/bin/true", Args: []string{"true"}, Landlock: -1,
+		Filter: []unix.SockFilter{{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(k.PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := k.Start()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("it has started")
+		}
+		k.Reap()
+	case <-time.After(20 * time.Second):
+		t.Fatal("the start hangs")
 	}
 }
