@@ -112,10 +112,11 @@ func openDatabase(path string, check time.Duration) (*database, error) {
 
 // dsn names a database and how it is used. Locked for this process alone, it
 // needs no shared memory, which would be a fault in this process if somebody
-// cut the file short. The vacuum has to be chosen before there is any page.
+// cut the file short. A daemon that was killed may have it for some seconds after
+// its successor has begun: that is waited for. The vacuum has to be chosen before there is any page.
 func dsn(path string) string {
 	q := url.Values{"_pragma": {
-		"busy_timeout(1000)", "auto_vacuum(incremental)", "locking_mode(exclusive)", "journal_mode(wal)",
+		"busy_timeout(5000)", "auto_vacuum(incremental)", "locking_mode(exclusive)", "journal_mode(wal)",
 		"synchronous(normal)", "journal_size_limit(16777216)", "trusted_schema(off)", "temp_store(memory)", "cache_size(-8192)",
 	}, "_txlock": {"immediate"}}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
