@@ -137,6 +137,7 @@ type server struct {
 	journal *journal.Journal
 	place   *place
 	started time.Time
+	hurry   time.Duration // hurryTimeout
 	wg      sync.WaitGroup
 
 	mu        sync.Mutex
@@ -148,7 +149,7 @@ type server struct {
 
 func newServer(cfg Config) *server {
 	s := &server{
-		cfg: cfg, log: cfg.Log, started: time.Now(),
+		cfg: cfg, log: cfg.Log, started: time.Now(), hurry: hurryTimeout,
 		store:  newStore(cfg.ConfigDir),
 		lists:  newBlocklists(filepath.Join(filepath.Dir(cfg.ConfigDir), "blocklists"), filepath.Join(cfg.StateDir, "blocklist.db")),
 		origin: origin.New(origin.Config{}), journal: journal.New(filepath.Join(cfg.StateDir, "executables.json"), cfg.Log),
@@ -185,7 +186,12 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	var err error
 	for {
 		var c *net.UnixConn
-		if c, err = l.AcceptUnix(); err != nil {
+		if c, err = l.AcceptUnix(); isShortage(err) {
+			s.log.Warn("accept", "error", err)
+			time.Sleep(shortage) // somebody may close something
+			continue
+		}
+		if err != nil {
 			break
 		}
 		s.accept(ctx, c)
@@ -201,6 +207,13 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		return nil
 	}
 	return fmt.Errorf("accept: %w", err)
+}
+
+// shortage is how long a daemon that has no descriptors left waits for one.
+const shortage = 50 * time.Millisecond
+
+func isShortage(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOBUFS)
 }
 
 // retire ends a daemon that has been idle, unless it keeps questions that
@@ -219,12 +232,16 @@ func (s *server) retire(end func()) {
 
 func (s *server) accept(ctx context.Context, uc *net.UnixConn) {
 	who, err := s.admit(uc)
+	if err == nil && s.crowded() {
+		err = errCrowded
+	}
 	if err != nil {
 		s.log.Warn("refused a client", "pid", who.pid, "error", err)
 		s.wg.Go(func() { refuse(uc, err) })
 		return
 	}
 	c := api.NewConn(uc, maxRequest)
+	c.Hurry(s.hurry)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	if s.idle != nil {
@@ -240,6 +257,17 @@ func (s *server) accept(ctx context.Context, uc *net.UnixConn) {
 		}
 		s.mu.Unlock()
 	})
+}
+
+var errCrowded = errors.New("too many clients are connected")
+
+// crowded says whether there are too many clients. Supervisors find room below
+// the limit as soon as others are cut off, and do not count once they have
+// registered.
+func (s *server) crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)-len(s.jails) >= maxClients
 }
 
 // refuse tells a client why it is not served, in reply to its first request: one

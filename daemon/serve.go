@@ -16,9 +16,12 @@ import (
 
 // Limits on what a client may ask. Beyond them the connection ends.
 const (
-	maxRequest    = 8 << 20     // ten thousand rules to import, or a rule file
-	refuseTimeout = time.Second // for the first request of a client that is refused
-	maxUnderWay   = 8192        // requests of one connection that have no reply yet
+	maxRequest    = 8 << 20          // ten thousand rules to import, or a rule file
+	refuseTimeout = time.Second      // for the first request of a client that is refused
+	hurryTimeout  = 10 * time.Second // for the first request of any, and the end of each
+	maxClients    = 1024             // connections that are no jail's
+	maxUnderWay   = 8192             // requests of a jail that have no reply yet: each of its waiting calls has one
+	maxAtOnce     = 256              // requests of anybody else
 )
 
 // converse answers one client until it leaves.
@@ -77,12 +80,11 @@ func (s *server) converse(ctx context.Context, c *api.Conn, who peer) {
 			}
 			continue
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			s.log.Warn("client asks too much at once", "pid", who.pid, "limit", maxUnderWay)
+		if limit := atOnce(j); len(slots) >= limit {
+			s.log.Warn("client asks too much at once", "pid", who.pid, "limit", limit)
 			return
 		}
+		slots <- struct{}{}
 		ctx, done := running.begin(ctx, m.ID)
 		underWay.Go(func() {
 			defer func() { <-slots }()
@@ -91,6 +93,14 @@ func (s *server) converse(ctx context.Context, c *api.Conn, who peer) {
 			s.reply(c, m, data, err)
 		})
 	}
+}
+
+// atOnce bounds the requests of a connection that have no reply yet.
+func atOnce(j *jail) int {
+	if j == nil {
+		return maxAtOnce
+	}
+	return maxUnderWay
 }
 
 // requests are those of one connection that are under way.

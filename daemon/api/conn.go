@@ -30,6 +30,9 @@ type Conn struct {
 	r *bufio.Reader
 
 	limit int
+	hurry time.Duration // for a message that has begun, and the first one; 0: any time
+
+	begun bool // there was a message
 
 	mu sync.Mutex // held while writing
 }
@@ -39,6 +42,10 @@ type Conn struct {
 func NewConn(c io.ReadWriteCloser, limit int) *Conn {
 	return &Conn{c: c, r: bufio.NewReader(c), limit: limit}
 }
+
+// Hurry bounds how long the peer may take for its first message, and for the
+// rest of each that it has begun. It may be silent in between.
+func (c *Conn) Hurry(d time.Duration) { c.hurry = d }
 
 // Close closes the connection.
 func (c *Conn) Close() error { return c.c.Close() }
@@ -107,6 +114,9 @@ func (c *Conn) Receive() (*Message, error) {
 // line reads a message. Most are short; for one that is not the buffer becomes
 // larger, as the kernel hands over more at a time.
 func (c *Conn) line() ([]byte, error) {
+	if err := c.await(); err != nil {
+		return nil, err
+	}
 	var line []byte
 	for {
 		part, err := c.r.ReadSlice('\n')
@@ -132,3 +142,21 @@ func (c *Conn) line() ([]byte, error) {
 // withRoom is slices.Grow by a copy. It leaves the room untouched: slices.Grow
 // clears it, and to have a page of memory takes longer than to fill it.
 func withRoom(b []byte, n int) []byte { return append(make([]byte, 0, len(b)+n), b...) }
+
+// await waits for a message to begin where its end is hurried.
+func (c *Conn) await() error {
+	d, ok := c.c.(interface{ SetReadDeadline(time.Time) error })
+	if c.hurry == 0 || !ok {
+		return nil
+	}
+	if c.begun {
+		if err := d.SetReadDeadline(time.Time{}); err != nil {
+			return err
+		}
+		if _, err := c.r.Peek(1); err != nil {
+			return err
+		}
+	}
+	c.begun = true
+	return d.SetReadDeadline(time.Now().Add(c.hurry))
+}
