@@ -21,20 +21,58 @@ type link struct {
 
 	mu     sync.Mutex
 	client *api.Client
+	closed bool
 }
 
 func newLink(s *supervisor) *link { return &link{s: s} }
 
-// connect connects, registers the jail and takes the rules in force.
+// connect connects, registers the jail and takes the rules in force. A daemon
+// that ends meanwhile is no reason to give up, what a daemon says is.
 func (l *link) connect(ctx context.Context) error {
-	_, err := l.get(ctx)
-	return err
+	for try := 1; ; try++ {
+		_, err := l.get(ctx)
+		var said *api.Error
+		if err == nil || errors.As(err, &said) || try == retries {
+			return err
+		}
+	}
 }
 
-// get returns a connection that is registered.
+// get returns a connection that is registered, to a daemon that it starts if
+// there is none.
 func (l *link) get(ctx context.Context) (*api.Client, error) {
+	return l.reach(func() (*api.Client, error) { return api.DialOrStart(ctx, l.s.cfg.Runtime, l.event) })
+}
+
+// Between two attempts to reach a daemon again.
+const (
+	againFirst = 50 * time.Millisecond
+	againLast  = 2 * time.Second
+)
+
+// again waits for a connection to break and makes it anew once there is a daemon,
+// or rules that are changed there would not come to a jail that asks nothing. It
+// starts none: until somebody does nothing changes.
+func (l *link) again(c *api.Client) {
+	<-c.Done()
+	for wait := againFirst; ; wait = min(2*wait, againLast) {
+		time.Sleep(wait)
+		_, err := l.reach(func() (*api.Client, error) { return api.Dial(api.SocketPath(l.s.cfg.Runtime), l.event) })
+		if err == nil || errors.Is(err, errLinkClosed) {
+			return
+		}
+	}
+}
+
+var errLinkClosed = errors.New("the jail has ended")
+
+// reach returns the connection there is, or the one that dial makes, registered.
+func (l *link) reach(dial func() (*api.Client, error)) (*api.Client, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errLinkClosed
+	}
 	if l.client != nil {
 		select {
 		case <-l.client.Done():
@@ -43,7 +81,7 @@ func (l *link) get(ctx context.Context) (*api.Client, error) {
 		}
 		l.s.tty.drop()
 	}
-	c, err := api.DialOrStart(ctx, l.s.cfg.Runtime, l.event)
+	c, err := dial()
 	if err != nil {
 		return nil, err
 	}
@@ -69,12 +107,14 @@ func (l *link) get(ctx context.Context) (*api.Client, error) {
 		return nil, err
 	}
 	l.client = c
+	go l.again(c)
 	return c, nil
 }
 
 func (l *link) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	if l.client != nil {
 		l.client.Close()
 	}

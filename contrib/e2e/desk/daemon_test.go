@@ -246,6 +246,29 @@ func TestDaemonKilled(t *testing.T) {
 	unknown.wantReached(t, "unknown", 1)
 }
 
+// TestKilledBelowTheIdle kills the daemon below a jail that asks nothing. Rules that
+// are changed at the next one hold there too.
+func TestKilledBelowTheIdle(t *testing.T) {
+	h := e2etest.NewHome(t)
+	srv := listen(t)
+	wantResult(t, "add", h.Run("rules", "add", "job", "allow", srv.Addr()), 0)
+	w, out := shellOnPipe(t, h)
+	if c := in(t, w, out, "curl -s "+srv.url()); c != "0" {
+		t.Fatalf("before: exit code %s, want 0", c)
+	}
+	first := h.DaemonPID()
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	e2etest.WaitFor(t, "the daemon is gone", func() bool { return !alive(first) })
+	wantResult(t, "add", h.Run("rules", "add", "job", "deny", srv.Addr()), 0)
+	e2etest.WaitFor(t, "the new daemon knows the jail", func() bool { return len(statusOf(t, h).Jails) == 1 })
+	if c := in(t, w, out, "curl -s "+srv.url()); c != "7" {
+		t.Errorf("what was denied at the new daemon: exit code %s, want 7", c)
+	}
+	srv.wantReached(t, "in the end", 1)
+}
+
 // TestTwoDaemons starts a second daemon.
 func TestTwoDaemons(t *testing.T) {
 	h := e2etest.NewHome(t)
