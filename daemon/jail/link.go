@@ -111,6 +111,15 @@ func (l *link) reach(dial func() (*api.Client, error)) (*api.Client, error) {
 	return c, nil
 }
 
+// reset ends the connection, so that the next one registers the jail anew.
+func (l *link) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client != nil {
+		l.client.Close()
+	}
+}
+
 func (l *link) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -44,7 +44,7 @@ func (s *supervisor) prepare(ctx context.Context, heir *heir) (*interpose.Starte
 			return nil, &Error{Code: ExitFailure, Text: missing.Error(), Hint: missing.Get}
 		}
 		m.Probes[missing.Kind] = func() error { return missing }
-		s.link.close() // the daemon was told of a guard that there is not
+		s.link.reset() // the daemon was told of a guard that there is not
 	}
 }
 
