@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,8 @@ import (
 // name of one in $NETJAIL_VICTIM.
 var victims = map[string]func(){"semantics": semantics, "connects": connects, "race": race}
 
-// victimConnects is how many calls the victim "connects" makes.
+// victimConnects is how many calls the victim "connects" makes, unless
+// $NETJAIL_VICTIM_CALLS says so.
 const victimConnects = 100_000
 
 func connects() {
@@ -27,7 +29,11 @@ func connects() {
 	if err != nil {
 		os.Exit(1)
 	}
-	for range victimConnects {
+	n, err := strconv.Atoi(os.Getenv("NETJAIL_VICTIM_CALLS"))
+	if err != nil {
+		n = victimConnects
+	}
+	for range n {
 		if _, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), ptr(addr), 16); e != 0 {
 			os.Exit(1)
 		}
