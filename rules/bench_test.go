@@ -65,6 +65,19 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
+// BenchmarkDecideFew decides by as many rules as most programs have.
+func BenchmarkDecideFew(b *testing.B) {
+	s := NewSet(bigSet(b).Rules()[:10])
+	for _, tc := range benchRequests {
+		b.Run(tc.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Decide(tc.q, epoch)
+			}
+		})
+	}
+}
+
 func BenchmarkNewSet(b *testing.B) {
 	list := bigSet(b).Rules()
 	for b.Loop() {
