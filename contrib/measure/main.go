@@ -1,0 +1,98 @@
+// Command measure measures what netjail costs, side by side with what there is
+// besides it, and prints a table in Markdown. contrib/bench builds and runs it:
+//
+//	measure -netjail BINARY [-rounds N] [-only REGEXP] [-guard KIND]...
+//	measure -netjail BINARY -smoke
+//
+// Machines are noisy: whatever is compared takes turns, many short ones, and a
+// ratio is that of neighbours. The table says which half of the ratios lies in the
+// middle, and their median. Where -smoke fails the fault is netjail's: it counts
+// and takes no time.
+//
+// All traffic stays on loopback, which contrib/bench makes one of its own. As root
+// it starts programs as an ordinary user, because netjail is for those.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "measure: error:", err)
+		os.Exit(1)
+	}
+}
+
+// sections are the parts of the table, in its order.
+var sections = []struct {
+	name    string
+	measure func(*bench) []row
+}{
+	{"connect", connects}, {"tcp", tcp}, {"peers", peers}, {"calls", calls}, {"bulk", bulk}, {"datagrams", datagrams},
+	{"unix", local}, {"start", start}, {"browsers", browsers}, {"crowd", crowd}, {"decisions", decisions},
+	{"memory", memory}, {"names", lookups},
+}
+
+func run(args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("measure", flag.ContinueOnError)
+	var c config
+	flags.StringVar(&c.netjail, "netjail", "", "the `binary` that is measured")
+	flags.StringVar(&c.user, "user", "netjail-test", "whom programs are started as")
+	flags.IntVar(&c.rounds, "rounds", 60, "how often everything takes its turn")
+	flags.Func("guard", "a `kind` of guard to measure under, in place of strict and landlock", func(s string) error {
+		c.guards = append(c.guards, s)
+		return nil
+	})
+	only := flags.String("only", "", "measure the sections whose names match")
+	smoke := flags.Bool("smoke", false, "count what is not noise, and fail where it is too much")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	if c.netjail == "" || flags.NArg() > 0 {
+		return errors.New("usage: measure -netjail BINARY; contrib/bench builds one")
+	}
+	b, err := newBench(c)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if *smoke {
+		return b.smoke(out)
+	}
+	fmt.Fprintln(out, head)
+	for _, s := range sections {
+		if !chosen.MatchString(s.name) {
+			continue
+		}
+		begin := time.Now()
+		for _, r := range s.measure(b) {
+			fmt.Fprintln(out, r)
+		}
+		fmt.Fprintf(os.Stderr, "measure: %s took %v\n", s.name, time.Since(begin).Round(time.Second))
+	}
+	fmt.Fprintf(out, "\n%s\n", where())
+	return nil
+}
+
+// where says what it was measured on.
+func where() string {
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	return fmt.Sprintf("Linux %s, %s, %d CPU, %s, %s.", unix.ByteSliceToString(u.Release[:]), runtime.GOARCH, runtime.NumCPU(),
+		runtime.Version(), strings.TrimSpace(time.Now().Format(time.DateOnly)))
+}
