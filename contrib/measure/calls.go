@@ -58,6 +58,7 @@ func work(name string, count int, to func(servers) string, more ...any) func(*wo
 }
 
 func toFull(s servers) string    { return s.full }
+func toQueue(s servers) string   { return s.queue }
 func toAccepts(s servers) string { return s.accepts }
 
 func connects(b *bench) []row {
@@ -73,7 +74,7 @@ func tcp(b *bench) (list []row) {
 		if threads > 1 {
 			title += "s"
 		}
-		list = append(list, b.compare(title, b.jail(b.best()), work("tcp", 400, toAccepts, threads),
+		list = append(list, b.compare(title, b.jail(b.best()), work("tcp", 400, toQueue, threads),
 			versus{place: bare, aim: atMost(1.8, " ×")}, versus{place: strace(), aim: atLeast(5, " ×"), peer: true})...)
 	}
 	return list

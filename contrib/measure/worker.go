@@ -119,6 +119,11 @@ func (w *worker) do(line string) ([]float64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", line, err)
 	}
+	if strings.Contains(line, w.to.queue) {
+		if err := w.to.drain(); err != nil {
+			return nil, err
+		}
+	}
 	var list []float64
 	for _, word := range strings.Fields(answer) {
 		v, err := strconv.ParseFloat(word, 64)
@@ -155,9 +160,12 @@ func turns(rounds int, work func(*worker) string, workers ...*worker) ([][]float
 
 // servers are what there is at the other end: addresses of programs/load.c.
 type servers struct {
+	queue             string // TCP: leaves connections in the listener's queue, so that nobody else has to run
 	accepts, keeps    string // TCP: closes connections at once, or never
 	stream, datagrams string // read all there is
 	full              string // UDP: reads nothing
+
+	drain func() error // ends what is in the queue
 }
 
 // serve starts servers, in another network if there is a prefix that leads there.
@@ -168,23 +176,31 @@ func (b *bench) serve(prefix []string) (s servers, err error) {
 	if err != nil {
 		return s, err
 	}
-	out, err := cmd.StdoutPipe()
+	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		return s, err
 	}
 	if err := cmd.Start(); err != nil {
 		return s, err
 	}
+	out := bufio.NewReader(pipe)
 	b.closers = append(b.closers, func() {
 		in.Close()
 		_ = cmd.Wait()
 	})
-	for _, to := range []*string{&s.accepts, &s.keeps, &s.stream, &s.datagrams, &s.full} {
+	for _, to := range []*string{&s.queue, &s.accepts, &s.keeps, &s.stream, &s.datagrams, &s.full} {
 		var port int
 		if _, err := fmt.Fscan(out, &port); err != nil {
 			return s, fmt.Errorf("start servers: %w", err)
 		}
 		*to = "127.0.0.1:" + strconv.Itoa(port)
+	}
+	s.drain = func() error {
+		if _, err := fmt.Fprintln(in); err != nil {
+			return err
+		}
+		_, err := fmt.Fscan(out, new(string))
+		return err
 	}
 	return s, nil
 }

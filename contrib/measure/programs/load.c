@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -367,7 +368,14 @@ static void start(void *(*f)(void *), void *arg) {
 	pthread_create(&t, NULL, f, arg);
 }
 
-// serve prints the ports of its servers in the order of Servers in servers.go.
+// drain closes what waits in the queue of a listener, so that no port is in use.
+static void drain(int fd) {
+	struct linger reset = {1, 0};
+	for (int c; (c = accept4(fd, NULL, NULL, SOCK_CLOEXEC)) >= 0; close(c)) setsockopt(c, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
+// serve prints the ports of its servers in the order of the fields of servers in
+// worker.go, and drains the first for each line it reads.
 static void serve(void) {
 	struct rlimit r;
 	getrlimit(RLIMIT_NOFILE, &r);
@@ -376,6 +384,8 @@ static void serve(void) {
 	int accepts = must(bound(SOCK_STREAM, "127.0.0.1", 0)), keeps = must(bound(SOCK_STREAM, "127.0.0.1", 0));
 	int stream = must(bound(SOCK_STREAM, "127.0.0.1", 0)), datagrams = must(bound(SOCK_DGRAM, "127.0.0.1", 0));
 	int full = must(bound(SOCK_DGRAM, "127.0.0.1", 0)); // is never read
+	int queue = must(bound(SOCK_STREAM, "127.0.0.1", 0));
+	must(fcntl(queue, F_SETFL, O_NONBLOCK));
 	struct names here = {bound(SOCK_DGRAM, "127.0.0.2", 53), 0}, away = {bound(SOCK_DGRAM, "127.0.0.3", 53), 1000000};
 	start(serve_accept, (void *)(intptr_t)accepts);
 	start(serve_keep, (void *)(intptr_t)keeps);
@@ -383,9 +393,13 @@ static void serve(void) {
 	start(serve_datagrams, (void *)(intptr_t)datagrams);
 	if (here.fd >= 0) start(serve_names, &here);
 	if (away.fd >= 0) start(serve_names, &away);
-	printf("%d %d %d %d %d\n", port(accepts), port(keeps), port(stream), port(datagrams), port(full));
+	printf("%d %d %d %d %d %d\n", port(queue), port(accepts), port(keeps), port(stream), port(datagrams), port(full));
 	fflush(stdout);
-	while (getchar() != EOF);
+	for (char line[16]; fgets(line, sizeof line, stdin);) {
+		drain(queue);
+		puts("drained");
+		fflush(stdout);
+	}
 }
 
 int main(int argc, char **argv) {
