@@ -66,12 +66,26 @@ func (k *call) connectTo(addr []byte) result {
 	if s.nonblock || s.typ == unix.SOCK_DGRAM {
 		return done(sys.Connect(s.fd, addr))
 	}
-	errno := k.nonblocking(func() unix.Errno { return sys.Connect(s.fd, addr) })
-	full := errno == unix.EAGAIN && s.domain == unix.AF_UNIX // the listener's backlog
-	if errno != unix.EINPROGRESS && errno != unix.EALREADY && !full {
+	var first unix.Errno
+	errno := k.nonblocking(func() unix.Errno {
+		if first = sys.Connect(s.fd, addr); first != unix.EINPROGRESS {
+			return first
+		}
+		// A peer on this machine has answered before connect returned, and
+		// nobody has to wait: the answer was handled when that let go of the
+		// socket (release_sock, net/core/sock.c).
+		return k.collect(addr)
+	})
+	if !k.inProgress(errno) {
 		return done(errno)
 	}
-	return result{later: func(ctx context.Context) result { return k.awaitConnect(ctx, addr, errno) }}
+	return result{later: func(ctx context.Context) result { return k.awaitConnect(ctx, addr, first) }}
+}
+
+// inProgress says whether a connect has no outcome yet: EAGAIN is a full backlog
+// of a listener.
+func (k *call) inProgress(errno unix.Errno) bool {
+	return errno == unix.EINPROGRESS || errno == unix.EALREADY || errno == unix.EAGAIN && k.socket.domain == unix.AF_UNIX
 }
 
 // awaitConnect waits for a connection that is being made. When the socket is
@@ -81,7 +95,7 @@ func (k *call) connectTo(addr []byte) result {
 func (k *call) awaitConnect(ctx context.Context, addr []byte, errno unix.Errno) result {
 	return k.retry(ctx, errno, func() (result, bool) {
 		again := k.nonblocking(func() unix.Errno { return k.collect(addr) })
-		return done(again), again != unix.EALREADY && again != unix.EINPROGRESS && again != unix.EAGAIN
+		return done(again), !k.inProgress(again)
 	})
 }
 
