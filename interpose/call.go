@@ -43,7 +43,8 @@ type call struct {
 	compat   bool // a 32-bit call
 	indirect bool // args were in memory, where the kernel would read them again
 
-	way    way // in which it waits for its socket
+	way    way     // in which it waits for its socket
+	pidfds *pidfds // where the pidfd comes from and goes to; nil: nowhere
 	pidfd  int
 	pinned int // O_PATH descriptor of a path that was decided about
 	socket socket
@@ -60,7 +61,11 @@ func (k *call) reset(s *Supervisor, n *sys.Notif) {
 // close gives the descriptors up. The duplicate must not outlive the call: a
 // socket that the program closes has to be closed.
 func (k *call) close() {
-	for _, fd := range []*int{&k.socket.fd, &k.pidfd, &k.pinned} {
+	if k.pidfd >= 0 && k.pidfds != nil {
+		k.pidfds.put(k.tid(), k.pidfd)
+		k.pidfd = -1
+	}
+	for _, fd := range [...]*int{&k.socket.fd, &k.pidfd, &k.pinned} {
 		if *fd >= 0 {
 			sys.Close(*fd)
 		}
@@ -114,10 +119,7 @@ func (k *call) send(r result) {
 // or done afterwards is about the duplicate. If ok is false the result is the
 // call's.
 func (k *call) open(fd int) (r result, ok bool) {
-	if errno := k.openThread(); errno != 0 {
-		return k.refused("pidfd_open", errno), false
-	}
-	dup, errno := sys.PidfdGetfd(k.pidfd, fd)
+	dup, errno := k.getfd(fd)
 	if errno == unix.EBADF {
 		return k.ifValid(unix.EBADF), false
 	}
@@ -131,27 +133,6 @@ func (k *call) open(fd int) (r result, ok bool) {
 	}
 	k.socket.flags, k.socket.nonblock = flags, flags&unix.O_NONBLOCK != 0
 	return result{}, true
-}
-
-// openThread opens a pidfd through which the caller's own descriptor table is
-// reached. A thread may have a table of its own; where the kernel knows no
-// pidfd of a thread the process's is taken if both have the same table.
-func (k *call) openThread() (errno unix.Errno) {
-	if k.s.threads {
-		k.pidfd, errno = sys.PidfdOpen(k.tid(), sys.PidfdThread)
-		return errno
-	}
-	st, err := readStatus(k.tid())
-	if err != nil {
-		return unix.ESRCH
-	}
-	if st.tgid != k.tid() {
-		if same, errno := sys.KcmpFiles(k.tid(), st.tgid); errno != 0 || !same {
-			return unix.EPERM
-		}
-	}
-	k.pidfd, errno = sys.PidfdOpen(st.tgid, 0)
-	return errno
 }
 
 // ifValid fails the call with errno, unless the caller is gone: what was found

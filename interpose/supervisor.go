@@ -165,7 +165,12 @@ func (s *Supervisor) receive(ctx context.Context) {
 	var n sys.Notif
 	s.handing.receivers.Store(unix.Gettid(), &n)
 	defer s.handing.receivers.Delete(unix.Gettid())
-	k := new(call)
+	var kept *pidfds
+	if s.threads { // a process's tells nothing of the tables of its threads
+		kept = new(pidfds)
+		defer kept.close()
+	}
+	k := &call{pidfds: kept}
 	for {
 		s.idle.Add(1)
 		if s.handing.started.Load() {
@@ -193,7 +198,7 @@ func (s *Supervisor) receive(ctx context.Context) {
 		if idle == 0 && s.receivers.Load() >= maxReceivers {
 			s.refuse(k, &n) // not held up as well: this is the last
 		} else if s.answer(ctx, k, &n) {
-			k = new(call) // the old one is still in use
+			k = &call{pidfds: kept} // the old one is still in use
 		}
 		s.answered.Add(1)
 		if s.idle.Load() > 0 {
@@ -231,6 +236,7 @@ func (s *Supervisor) answer(ctx context.Context, k *call, n *sys.Notif) (kept bo
 		k.done(r)
 		return false
 	}
+	k.pidfds = nil // it is not this thread's any more
 	go func() {
 		defer s.waiting.Done()
 		defer s.watch.remove(k)

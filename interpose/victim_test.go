@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ var victims = map[string]func(){"semantics": semantics, "connects": connects, "r
 const victimConnects = 100_000
 
 func connects() {
+	runtime.LockOSThread() // the supervisor keeps a pidfd for each thread that calls
 	addr := sa4("127.0.0.1:9")
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
