@@ -62,10 +62,10 @@ func toQueue(s servers) string   { return s.queue }
 func toAccepts(s servers) string { return s.accepts }
 
 func connects(b *bench) []row {
-	kept := b.supervised("-k")
-	kept.name = "C supervisor that keeps the pidfd"
+	opens := b.supervised("-o")
+	opens.name = "C supervisor that opens a pidfd for each call"
 	return b.compare("UDP connect that a rule allows", b.jail(b.best()), work("udp-connect", 1000, toFull),
-		versus{place: b.supervised(), aim: atMost(1.25, " ×")}, versus{place: kept}, versus{place: bare})
+		versus{place: b.supervised(), aim: atMost(1.25, " ×")}, versus{place: opens}, versus{place: bare})
 }
 
 func tcp(b *bench) (list []row) {

@@ -2,8 +2,8 @@
 // it has read: it asks nobody and keeps nothing. What it takes is what the kernel
 // takes. "null PROGRAM ARGS..." runs a program under it.
 //
-// It duplicates the socket through a pidfd that it opens for each call, or with
-// "null -k" through one that it keeps, for a program with one thread.
+// It duplicates sockets through a pidfd that it keeps, for programs with one
+// thread, or with "null -o" through one that it opens for each call.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>
@@ -166,8 +166,8 @@ static void serve(int keep) {
 }
 
 int main(int argc, char **argv) {
-	int keep = argc > 1 && !strcmp(argv[1], "-k");
-	argv += 1 + keep;
+	int opens = argc > 1 && !strcmp(argv[1], "-o");
+	argv += 1 + opens;
 	if (!*argv) return 2;
 	volatile int *number = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	*number = -1;
@@ -188,7 +188,7 @@ int main(int argc, char **argv) {
 		close(pidfd);
 		*number = -2;
 		signal(SIGCHLD, SIG_DFL);
-		serve(keep);
+		serve(!opens);
 	}
 	int status;
 	waitpid(child, &status, 0);
