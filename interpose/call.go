@@ -49,7 +49,18 @@ type call struct {
 	pinned int // O_PATH descriptor of a path that was decided about
 	socket socket
 	addr   [sockaddr.MaxLen]byte // see readAddr
+	length int                   // of addr
 	buf    []byte                // for data, kept between calls
+
+	// Of a connect, kept between calls so that none allocates.
+	asked     Call
+	connected func() result
+}
+
+func newCall(kept *pidfds) *call {
+	k := &call{pidfds: kept}
+	k.connected = func() result { return k.connectLed(&k.asked, k.addr[:k.length]) }
+	return k
 }
 
 func (k *call) reset(s *Supervisor, n *sys.Notif) {
@@ -187,6 +198,7 @@ func (k *call) readAddr(i int) ([]byte, unix.Errno) {
 	if n < 0 || n > sockaddr.MaxLen {
 		return nil, unix.EINVAL
 	}
+	k.length = n
 	return k.addr[:n], k.read(k.arg(i), k.addr[:n])
 }
 

@@ -42,8 +42,8 @@ func (k *call) connect() result {
 	case !ok:
 		return k.connectNowhere(addr)
 	}
-	c := &Call{Op: Connect, Network: network, Addr: to, Nowait: s.nonblock}
-	return k.decide(c, func() result { return k.connectLed(c, addr) })
+	k.asked = Call{Op: Connect, Network: network, Addr: to, Nowait: s.nonblock}
+	return k.decide(&k.asked, k.connected)
 }
 
 // connectNowhere connects to nobody outside the kernel.
@@ -79,7 +79,8 @@ func (k *call) connectTo(addr []byte) result {
 	if !k.inProgress(errno) {
 		return done(errno)
 	}
-	return result{later: func(ctx context.Context) result { return k.awaitConnect(ctx, addr, first) }}
+	late := first
+	return result{later: func(ctx context.Context) result { return k.awaitConnect(ctx, addr, late) }}
 }
 
 // inProgress says whether a connect has no outcome yet: EAGAIN is a full backlog

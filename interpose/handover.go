@@ -92,7 +92,7 @@ func (s *Supervisor) Adopt(calls []Pending) { s.adopted = calls }
 
 func (s *Supervisor) handleAdopted(ctx context.Context) {
 	for i := range s.adopted {
-		if k := new(call); sys.NotifIDValid(s.listener, s.adopted[i].N.ID) {
+		if k := newCall(nil); sys.NotifIDValid(s.listener, s.adopted[i].N.ID) {
 			s.answer(ctx, k, &s.adopted[i].N)
 		}
 	}

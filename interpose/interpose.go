@@ -133,7 +133,8 @@ func (c *Call) Exe() string {
 	return s
 }
 
-// Policy decides. Its methods are called from several goroutines.
+// Policy decides. Its methods are called from several goroutines. A Call is not
+// to be kept: it may be used for another one when what it asked for was done.
 type Policy interface {
 	// Check answers at once; it must not block.
 	Check(*Call) Verdict

@@ -170,7 +170,7 @@ func (s *Supervisor) receive(ctx context.Context) {
 		kept = new(pidfds)
 		defer kept.close()
 	}
-	k := &call{pidfds: kept}
+	k := newCall(kept)
 	for {
 		s.idle.Add(1)
 		if s.handing.started.Load() {
@@ -198,7 +198,7 @@ func (s *Supervisor) receive(ctx context.Context) {
 		if idle == 0 && s.receivers.Load() >= maxReceivers {
 			s.refuse(k, &n) // not held up as well: this is the last
 		} else if s.answer(ctx, k, &n) {
-			k = &call{pidfds: kept} // the old one is still in use
+			k = newCall(kept) // the old one is still in use
 		}
 		s.answered.Add(1)
 		if s.idle.Load() > 0 {
