@@ -52,14 +52,22 @@ type call struct {
 	length int                   // of addr
 	buf    []byte                // for data, kept between calls
 
-	// Of a connect, kept between calls so that none allocates.
-	asked     Call
-	connected func() result
+	// Kept between calls, so that none allocates.
+	asked   Call
+	carried datagram
+	message message
+	vector  [1]sockaddr.Iovec
+	copying pieces
+
+	// What becomes of asked, and of message.
+	connectAsked, sendAsked, sendMessage func() result
 }
 
 func newCall(kept *pidfds) *call {
 	k := &call{pidfds: kept}
-	k.connected = func() result { return k.connectLed(&k.asked, k.addr[:k.length]) }
+	k.connectAsked = func() result { return k.connectLed(&k.asked, k.addr[:k.length]) }
+	k.sendAsked = func() result { return k.sendLed(&k.asked, &k.message) }
+	k.sendMessage = func() result { return k.transmit(&k.message) }
 	return k
 }
 
@@ -162,32 +170,6 @@ func (k *call) refused(op string, errno unix.Errno) result {
 	}
 	k.s.log.Warn("a call cannot be inspected", "tid", k.tid(), "op", op, "error", errno)
 	return fail(unix.EACCES)
-}
-
-// read copies len(b) bytes of the caller's memory at addr.
-func (k *call) read(addr uint64, b []byte) unix.Errno {
-	n, errno := sys.ProcessVMReadv(k.tid(), uintptr(addr), b)
-	if errno == 0 && n < len(b) {
-		return unix.EFAULT
-	}
-	return errno
-}
-
-// buffer returns n bytes, the same ones each time.
-func (k *call) buffer(n int) []byte {
-	if cap(k.buf) < n {
-		k.buf = make([]byte, n)
-	}
-	return k.buf[:n]
-}
-
-// write copies b into the caller's memory at addr.
-func (k *call) write(addr uint64, b []byte) unix.Errno {
-	n, errno := sys.ProcessVMWritev(k.tid(), uintptr(addr), b)
-	if errno == 0 && n < len(b) {
-		return unix.EFAULT
-	}
-	return errno
 }
 
 // readAddr copies the socket address that argument i points to, whose length

@@ -212,15 +212,20 @@ func (k *call) readMsghdr(at uint64) (b [sockaddr.MsghdrLen]byte, errno unix.Err
 	return sockaddr.ExpandMsghdr(&small), errno
 }
 
-// readIovecs copies n vectors.
-func (k *call) readIovecs(at, n uint64) ([]byte, unix.Errno) {
-	if !k.compat {
-		b := make([]byte, n*sockaddr.IovecLen)
-		return b, k.read(at, b)
+// readNamed copies the name and the vectors of a message.
+func (k *call) readNamed(h *sockaddr.Msghdr, name []byte) ([]byte, unix.Errno) {
+	size := uint64(sockaddr.IovecLen)
+	if k.compat {
+		size = sockaddr.CompatIovecLen
 	}
-	b := make([]byte, n*sockaddr.CompatIovecLen)
-	errno := k.read(at, b)
-	return sockaddr.ExpandIovecs(b), errno
+	b, p := make([]byte, h.IovLen*size), k.pieces()
+	p.add(name, h.Name)
+	p.add(b, h.Iov)
+	errno := k.readPieces(p)
+	if k.compat {
+		b = sockaddr.ExpandIovecs(b)
+	}
+	return b, errno
 }
 
 // readControl copies n bytes of control messages.

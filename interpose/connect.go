@@ -43,7 +43,7 @@ func (k *call) connect() result {
 		return k.connectNowhere(addr)
 	}
 	k.asked = Call{Op: Connect, Network: network, Addr: to, Nowait: s.nonblock}
-	return k.decide(&k.asked, k.connected)
+	return k.decide(&k.asked, k.connectAsked)
 }
 
 // connectNowhere connects to nobody outside the kernel.

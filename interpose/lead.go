@@ -51,7 +51,10 @@ func (d *datagram) read() ([]byte, error) {
 	if n > maxDatagram {
 		return nil, unix.EMSGSIZE
 	}
-	b, errno := d.k.gather(d.m.data, n)
+	b, errno := d.m.copied, unix.Errno(0)
+	if b == nil {
+		b, errno = d.k.gather(d.m.data, n)
+	}
 	if errno != 0 {
 		return nil, errno
 	}
@@ -61,9 +64,12 @@ func (d *datagram) read() ([]byte, error) {
 
 // sendLed sends as the policy wants it.
 func (k *call) sendLed(c *Call, m *message) result {
+	if c.datagram.data == nil {
+		return k.transmit(m)
+	}
 	m.copied = c.datagram.data
 	r := k.transmit(m)
-	if m.copied == nil || r.errno != 0 || r.later != nil {
+	if r.errno != 0 || r.later != nil {
 		return r
 	}
 	r.val = int64(sockaddr.Total(m.data))

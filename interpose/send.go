@@ -27,26 +27,49 @@ type message struct {
 	control []byte
 	flags   int
 
-	copied []byte // if not nil, what is sent: data was looked at
+	copied []byte // if not nil, what is sent: a copy of data, or what takes its place
 }
 
 // sendto handles sendto(fd, buf, len, flags, addr, addrlen). The filter traps
 // it only with an address.
 func (k *call) sendto() result {
-	var errno unix.Errno
-	var addr []byte
-	named := k.arg(4) != 0 // socketcall(2) can get here without
-	if named {
-		addr, errno = k.readAddr(4)
+	k.vector[0] = sockaddr.Iovec{Base: k.arg(1), Len: k.arg(2)}
+	m := &k.message
+	*m = message{data: k.vector[:], flags: k.int(3)}
+	if k.arg(4) == 0 { // socketcall(2) can get here without an address
+		return k.deliver(m)
 	}
-	if errno == 0 && named && len(addr) == 0 && k.socket.domain != unix.AF_UNIX && k.socket.typ == unix.SOCK_DGRAM {
+	errno := k.readDatagram(m)
+	if errno == 0 && len(m.name) == 0 && k.socket.domain != unix.AF_UNIX && k.socket.typ == unix.SOCK_DGRAM {
 		errno = unix.EINVAL // an address of no length, not the absence of one
 	}
 	if errno != 0 {
 		return k.ifValid(errno)
 	}
-	m := &message{name: addr, data: []sockaddr.Iovec{{Base: k.arg(1), Len: k.arg(2)}}, flags: k.int(3)}
 	return k.deliver(m)
+}
+
+// maxEarly is how much data is copied before anything is decided, because it
+// costs nothing then.
+const maxEarly = 64 << 10
+
+// readDatagram copies the address of a sendto, and its data as well where that is
+// one datagram and can be read.
+func (k *call) readDatagram(m *message) (errno unix.Errno) {
+	n, size := k.int(5), m.data[0].Len
+	if n < 0 || n > sockaddr.MaxLen || size == 0 || size > maxEarly || k.socket.typ != unix.SOCK_DGRAM {
+		m.name, errno = k.readAddr(4)
+		return errno
+	}
+	m.name, m.copied = k.addr[:n], k.buffer(int(size))
+	p := k.pieces()
+	p.add(m.name, k.arg(4))
+	p.add(m.copied, m.data[0].Base)
+	if errno = k.readPieces(p); errno != 0 {
+		m.copied = nil
+		m.name, errno = k.readAddr(4)
+	}
+	return errno
 }
 
 // sendmsg handles sendmsg(fd, msg, flags).
@@ -86,19 +109,17 @@ func (k *call) readMessage(at uint64, flags int) (*message, unix.Errno) {
 	if errno != 0 {
 		return nil, errno
 	}
-	m := &message{flags: flags}
-	if h.NameLen > 0 {
-		m.name = make([]byte, h.NameLen)
-		if errno := k.read(h.Name, m.name); errno != 0 {
-			return nil, errno
-		}
-	}
-	vectors, errno := k.readIovecs(h.Iov, h.IovLen)
+	m := &k.message
+	*m = message{name: k.addr[:h.NameLen], flags: flags}
+	vectors, errno := k.readNamed(&h, m.name)
 	if errno != 0 {
 		return nil, errno
 	}
 	if m.data, errno = sockaddr.ParseIovecs(vectors); errno != 0 {
 		return nil, errno
+	}
+	if h.ControlLen == 0 {
+		return m, 0
 	}
 	if h.ControlLen > maxControl {
 		return nil, unix.ENOBUFS
@@ -110,7 +131,6 @@ func (k *call) readMessage(at uint64, flags int) (*message, unix.Errno) {
 // deliver decides about one message and sends it.
 func (k *call) deliver(m *message) result {
 	s := &k.socket
-	send := func() result { return k.transmit(m) }
 	network, ok := s.network()
 	switch {
 	case !ok:
@@ -122,18 +142,18 @@ func (k *call) deliver(m *message) result {
 			return k.ifValid(errno)
 		}
 		m.name = nil
-		return k.decideLocal(send)
+		return k.decideLocal(k.sendMessage)
 	case network == kernelOnly, len(m.name) == 0 || s.typ != unix.SOCK_DGRAM:
 		// To the peer that a connect was decided about; the kernel looks at
 		// no name but a datagram's. MSG_FASTOPEN does not get here.
-		return k.decideLocal(send)
+		return k.decideLocal(k.sendMessage)
 	case network == Unix:
 		c, to, errno := k.unixPeer(Send, m.name)
 		if errno != 0 {
 			return k.ifValid(errno)
 		}
 		m.name = to
-		return k.decide(c, send)
+		return k.decide(c, k.sendMessage)
 	}
 	to, ok, errno := s.peer(Send, m.name)
 	switch {
@@ -143,10 +163,11 @@ func (k *call) deliver(m *message) result {
 		// As if there were no name; so there is none, should the socket
 		// become one to which it is one.
 		m.name = nil
-		return k.decideLocal(send)
+		return k.decideLocal(k.sendMessage)
 	}
-	c := &Call{Op: Send, Network: network, Addr: to, datagram: &datagram{k: k, m: m}}
-	return k.decide(c, func() result { return k.sendLed(c, m) })
+	k.carried = datagram{k: k, m: m}
+	k.asked = Call{Op: Send, Network: network, Addr: to, datagram: &k.carried}
+	return k.decide(&k.asked, k.sendAsked)
 }
 
 // transmit sends a message on the duplicate.
@@ -156,8 +177,7 @@ func (k *call) transmit(m *message) result {
 	if errno != 0 {
 		return k.ifValid(errno)
 	}
-	t := transfer{k: k, m: m, control: control, rest: m.data}
-	r := t.step()
+	r := (&transfer{k: k, m: m, control: control, rest: m.data}).step()
 	if r.later != nil && len(rights) > 0 {
 		// The descriptors must stay open until they are sent.
 		later, kept := r.later, rights
@@ -190,7 +210,8 @@ type transfer struct {
 func (t *transfer) step() result {
 	errno := t.push()
 	if errno == 0 && len(t.rest) > 0 && t.sent > 0 || t.full(errno) {
-		return result{later: t.finish}
+		waits := *t // on the heap, which what does not wait is spared
+		return result{later: waits.finish}
 	}
 	return t.result(errno)
 }
@@ -255,9 +276,7 @@ func (t *transfer) push() unix.Errno {
 	if errno != 0 {
 		return errno
 	}
-	const drop = unix.MSG_ZEROCOPY // its completion is meant for the sender's own pages
-	flags := t.m.flags&^drop | unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
-	sent, errno := sys.Sendmsg(k.socket.fd, data, t.m.name, t.control, flags)
+	sent, errno := sys.Sendmsg(k.socket.fd, data, t.m.name, t.control, sendFlags(t.m.flags))
 	if errno != 0 {
 		return errno
 	}
@@ -271,17 +290,21 @@ func (t *transfer) push() unix.Errno {
 	return 0
 }
 
+// sendFlags are those of a send that waits for nothing and signals nobody.
+func sendFlags(flags int) int {
+	const drop = unix.MSG_ZEROCOPY // its completion is meant for the sender's own pages
+	return flags&^drop | unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+}
+
 // gather copies n bytes of the caller's memory.
 func (k *call) gather(v []sockaddr.Iovec, n int) ([]byte, unix.Errno) {
-	b := k.buffer(n)
+	b, p := k.buffer(n), k.pieces()
 	for at := 0; at < n; v = v[1:] {
 		part := b[at:min(n, at+int(v[0].Len))]
-		if errno := k.read(v[0].Base, part); errno != 0 {
-			return nil, errno
-		}
+		p.add(part, v[0].Base)
 		at += len(part)
 	}
-	return b, 0
+	return b, k.readPieces(p)
 }
 
 // skip returns v without its first n bytes.

@@ -34,6 +34,20 @@ func ProcessVMReadv(pid int, addr uintptr, b []byte) (int, unix.Errno) {
 	return processVM(unix.SYS_PROCESS_VM_READV, pid, addr, b)
 }
 
+// ProcessVMReadvs is ProcessVMReadv of several pieces, as many of each.
+func ProcessVMReadvs(pid int, local []unix.Iovec, remote []unix.RemoteIovec) (int, unix.Errno) {
+	return processVMs(unix.SYS_PROCESS_VM_READV, pid, local, remote)
+}
+
+func processVMs(trap uintptr, pid int, local []unix.Iovec, remote []unix.RemoteIovec) (int, unix.Errno) {
+	if len(local) == 0 {
+		return 0, 0
+	}
+	n, _, e := unix.Syscall6(trap, uintptr(pid), uintptr(unsafe.Pointer(&local[0])), uintptr(len(local)),
+		uintptr(unsafe.Pointer(&remote[0])), uintptr(len(local)), 0)
+	return int(n), e
+}
+
 // ProcessVMWritev copies b into the memory of pid at addr, or as much of it as
 // can be written.
 func ProcessVMWritev(pid int, addr uintptr, b []byte) (int, unix.Errno) {
@@ -44,10 +58,9 @@ func processVM(trap uintptr, pid int, addr uintptr, b []byte) (int, unix.Errno) 
 	if len(b) == 0 {
 		return 0, 0
 	}
-	local := unix.Iovec{Base: &b[0], Len: uint64(len(b))}
-	remote := unix.RemoteIovec{Base: addr, Len: len(b)}
-	n, _, e := unix.Syscall6(trap, uintptr(pid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
-	return int(n), e
+	local := [1]unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	remote := [1]unix.RemoteIovec{{Base: addr, Len: len(b)}}
+	return processVMs(trap, pid, local[:], remote[:])
 }
 
 // Tgkill is tgkill(2).
