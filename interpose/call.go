@@ -58,6 +58,7 @@ type call struct {
 	message message
 	vector  [1]sockaddr.Iovec
 	copying pieces
+	burst   *burst
 
 	// What becomes of asked, and of message.
 	connectAsked, sendAsked, sendMessage func() result

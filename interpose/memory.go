@@ -40,6 +40,15 @@ func (k *call) readPieces(p *pieces) unix.Errno {
 	return errno
 }
 
+// writePieces copies all of p to the caller's memory.
+func (k *call) writePieces(p *pieces) unix.Errno {
+	n, errno := sys.ProcessVMWritevs(k.tid(), p.local, p.remote)
+	if errno == 0 && n < p.total {
+		return unix.EFAULT
+	}
+	return errno
+}
+
 // read copies len(b) bytes of the caller's memory at addr.
 func (k *call) read(addr uint64, b []byte) unix.Errno {
 	n, errno := sys.ProcessVMReadv(k.tid(), uintptr(addr), b)

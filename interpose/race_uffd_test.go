@@ -209,6 +209,7 @@ type stalledAttack struct {
 	call   func(*racer, *pages)
 	start  func(*racer, *pages) // before each call; may be nil
 	during func(*racer)         // each stall; may be nil
+	keep   bool                 // what was read before stays as it is
 }
 
 func (p *pages) sendto(fd int) {
@@ -244,9 +245,28 @@ var stalledAttacks = map[string]stalledAttack{
 	"vectors":   {stall: []int{partVectors}, call: func(r *racer, p *pages) { p.sendmsg(r.fd) }},
 	"control":   {stall: []int{partControl}, call: func(r *racer, p *pages) { p.sendmsg(r.fd) }},
 	"all of it": {stall: []int{partHead, partName, partVectors, partControl, partPayload}, call: func(r *racer, p *pages) { p.sendmsg(r.fd) }},
-	"second message": {stall: []int{partSecond}, call: func(r *racer, p *pages) {
-		unix.Syscall6(unix.SYS_SENDMMSG, uintptr(r.fd), uintptr(p.at(partHead)), 2, unix.MSG_DONTWAIT, 0, 0)
-	}},
+	// The second header is read twice, because the first message is not one
+	// that can be sent in a burst.
+	"second message": {stall: []int{partSecond}, keep: true, call: func(r *racer, p *pages) { p.sendmmsg(r.fd) }},
+	"burst": {
+		stall: []int{partSecond, partName, partVectors, partPayload},
+		keep:  true,
+		start: func(r *racer, p *pages) { p.plain() },
+		call:  func(r *racer, p *pages) { p.sendmmsg(r.fd) },
+	},
+}
+
+func (p *pages) sendmmsg(fd int) {
+	unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(p.at(partHead)), 2, unix.MSG_DONTWAIT, 0, 0)
+}
+
+// plain takes the control messages from the headers.
+func (p *pages) plain() {
+	for _, c := range []*[parts][]byte{&p.good, &p.bad} {
+		for _, part := range []int{partHead, partSecond} {
+			binary.NativeEndian.PutUint64(p.slot(c, part)[40:], 0)
+		}
+	}
 }
 
 // pair returns what the two threads of an attack do: attack by a call, and
@@ -284,7 +304,9 @@ func (a stalledAttack) pair(r *racer) (call, handle func()) {
 		for i := 0; ; i++ {
 			part := p.fault()
 			for before := range part {
-				spoil(before)
+				if !a.keep {
+					spoil(before)
+				}
 			}
 			if a.during != nil {
 				a.during(r)

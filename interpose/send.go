@@ -342,10 +342,12 @@ type vector struct {
 func (v *vector) next() result {
 	k := v.k
 	for v.at < v.n {
-		m, errno := k.readMessage(v.header(), k.int(3))
-		r := fail(errno)
-		if errno == 0 {
-			r = k.deliver(m)
+		r, ok := v.burst()
+		if !ok {
+			m, errno := k.readMessage(v.header(), k.int(3))
+			if r = fail(errno); errno == 0 {
+				r = k.deliver(m)
+			}
 		}
 		if last, end := v.account(r); end {
 			return last

@@ -18,7 +18,7 @@ import (
 
 // victims are programs that this test binary is when it is started with the
 // name of one in $NETJAIL_VICTIM.
-var victims = map[string]func(){"semantics": semantics, "connects": connects, "race": race}
+var victims = map[string]func(){"semantics": semantics, "connects": connects, "bursts": bursts, "race": race}
 
 // victimConnects is how many calls the victim "connects" makes, unless
 // $NETJAIL_VICTIM_CALLS says so.

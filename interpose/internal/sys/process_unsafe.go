@@ -39,6 +39,11 @@ func ProcessVMReadvs(pid int, local []unix.Iovec, remote []unix.RemoteIovec) (in
 	return processVMs(unix.SYS_PROCESS_VM_READV, pid, local, remote)
 }
 
+// ProcessVMWritevs is ProcessVMWritev of several pieces.
+func ProcessVMWritevs(pid int, local []unix.Iovec, remote []unix.RemoteIovec) (int, unix.Errno) {
+	return processVMs(unix.SYS_PROCESS_VM_WRITEV, pid, local, remote)
+}
+
 func processVMs(trap uintptr, pid int, local []unix.Iovec, remote []unix.RemoteIovec) (int, unix.Errno) {
 	if len(local) == 0 {
 		return 0, 0

@@ -38,6 +38,23 @@ func Sendmsg(fd int, data, addr, control []byte, flags int) (int, unix.Errno) {
 	return int(n), e
 }
 
+// MaxBurst is how many datagrams Sendmmsg sends at once.
+const MaxBurst = 64
+
+// Sendmmsg sends each of data as a datagram to addr, and returns how many it has
+// sent. There are at most MaxBurst.
+func Sendmmsg(fd int, data []unix.Iovec, addr []byte, flags int) (int, unix.Errno) {
+	var v [MaxBurst]struct { // struct mmsghdr
+		unix.Msghdr
+		length uint64 // with the padding
+	}
+	for i := range data {
+		v[i].Msghdr = unix.Msghdr{Name: &addr[0], Namelen: uint32(len(addr)), Iov: &data[i], Iovlen: 1}
+	}
+	n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v)), uintptr(len(data)), uintptr(flags), 0, 0)
+	return int(n), e
+}
+
 // Recvfrom receives into b. It fills name and returns its length, too.
 func Recvfrom(fd int, b []byte, flags int, name []byte) (n, named int, errno unix.Errno) {
 	size := uint32(len(name))

@@ -132,8 +132,12 @@ void datagrams(void) {
 	family(AF_INET6, (void *)&six, sizeof six);
 }
 
-// sendmmsg of many: to 64 receivers, so that none has too many.
+// sendmmsg of many: to 64 receivers, so that none has too many; "streak" are to the
+// same one after the other.
 enum { RECEIVERS = 64, MOST = 1100 };
+static int streak = 1;
+
+static int receiver(int i) { return i / streak % RECEIVERS; }
 
 static void many(const char *name, int n, int bad, int broken) {
 	static struct mmsghdr v[MOST];
@@ -146,10 +150,11 @@ static void many(const char *name, int n, int bad, int broken) {
 		to[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		must(bind(to[i], (void *)&at[i], len) == 0 && getsockname(to[i], (void *)&at[i], &len) == 0, "a receiver");
 	}
-	static const char data[16];
+	static char data[MOST][16];
 	for (int i = 0; i < n; i++) {
-		v[i].msg_hdr = *message(&m[i], data, 1 + i % 16);
-		v[i].msg_hdr.msg_name = &at[i % RECEIVERS];
+		memset(data[i], i, sizeof data[i]);
+		v[i].msg_hdr = *message(&m[i], data[i], 1 + i % 16);
+		v[i].msg_hdr.msg_name = &at[receiver(i)];
 		v[i].msg_hdr.msg_namelen = i == bad ? 3 : sizeof at[0];
 		v[i].msg_len = 0xdead;
 		if (i == broken) v[i].msg_hdr.msg_iov = (void *)16;
@@ -161,17 +166,19 @@ static void many(const char *name, int n, int bad, int broken) {
 		wrong += i < r ? v[i].msg_len != (unsigned)(1 + i % 16) : v[i].msg_len != 0xdead;
 	}
 	char b[100];
-	for (int i = 0; i < r && until(to[i % RECEIVERS], POLLIN); i++)
-		if (recv(to[i % RECEIVERS], b, sizeof b, 0) == 1 + i % 16) received++;
+	for (int i = 0; i < r && until(to[receiver(i)], POLLIN); i++)
+		if (recv(to[receiver(i)], b, sizeof b, 0) == 1 + i % 16 && !memcmp(b, data[i], 1 + i % 16)) received++;
 	for (int i = 0; i < RECEIVERS; i++) {
 		while (recv(to[i], b, sizeof b, MSG_DONTWAIT) >= 0) received += 10000;
 		close(to[i]);
 	}
-	say(name, "%s, %d received, %d lengths, %d of them wrong", result, received, counted, wrong);
+	char title[100];
+	snprintf(title, sizeof title, "%s, %d to each in turn", name, streak);
+	say(title, "%s, %d received, %d lengths, %d of them wrong", result, received, counted, wrong);
 	close(fd);
 }
 
-void vectors(void) {
+static void several(void) {
 	many("sendmmsg of 1", 1, -1, -1);
 	many("sendmmsg of 1024", 1024, -1, -1);
 	many("sendmmsg of 1025", 1025, -1, -1);
@@ -181,6 +188,14 @@ void vectors(void) {
 	many("sendmmsg of 3, the first fails", 3, 0, -1);
 	many("sendmmsg of 3, vectors that cannot be read", 3, -1, 1);
 	many("sendmmsg of 3, the first vectors cannot be read", 3, -1, 0);
+}
+
+void vectors(void) {
+	several();
+	streak = 17;
+	several();
+	streak = MOST;
+	many("sendmmsg of 100 to one", 100, -1, -1);
 
 	// A local vector: how much there is room for is the peer's.
 	struct message m[3];
