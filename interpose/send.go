@@ -94,8 +94,7 @@ func (k *call) ownSend() bool {
 	if s.domain != unix.AF_UNIX || s.typ == unix.SOCK_DGRAM || k.indirect {
 		return false
 	}
-	st, err := readStatus(k.tid())
-	return err == nil && st.threads == 1 && st.tgid == k.tid()
+	return k.lone()
 }
 
 // readMessage copies a message header, the name, the vectors and the control

@@ -1,10 +1,14 @@
 package interpose
 
 import (
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/netjail/netjail/interpose/internal/sys"
 )
 
 const statusText = `Name:	a b
@@ -55,5 +59,30 @@ func TestDue(t *testing.T) {
 		if own, process := c.st.due(); own != c.own || process != c.process {
 			t.Errorf("%s: got %#x, %#x; want %#x, %#x", c.name, own, process, c.own, c.process)
 		}
+	}
+}
+
+// TestLone: of this process, which has many threads, and of one with one.
+func TestLone(t *testing.T) {
+	if !linksCountThreads() {
+		t.Fatal("the links of a task directory do not tell the threads")
+	}
+	k := &call{}
+	k.reset(nil, &sys.Notif{PID: uint32(os.Getpid())})
+	if k.lone() {
+		t.Error("this process has one thread")
+	}
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	k.reset(nil, &sys.Notif{PID: uint32(cmd.Process.Pid)})
+	if !k.lone() {
+		t.Error("sleep has more than one thread")
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if k.lone() {
+		t.Error("a process that is gone has a thread")
 	}
 }
