@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // config is what the command line says.
@@ -29,6 +30,8 @@ type bench struct {
 	load, null string // programs/*.c
 	credential *syscall.Credential
 	env        []string
+	guard      string
+	service    string // the socket of the guard service; "": there is none
 	servers    servers
 	closers    []func()
 }
@@ -64,12 +67,17 @@ func newBench(c config) (b *bench, err error) {
 		return nil, err
 	}
 	if len(b.guards) == 0 {
-		b.guards = []string{"strict", "landlock"}
+		b.guards = []string{"strict", "landlock", "nft"}
 	}
 	if b.servers, err = b.serve(nil); err != nil {
 		return nil, err
 	}
-	if _, err := b.output(b.netjail, "--no-prompt", "--", "true"); err != nil { // starts the daemon
+	// The guard of what is measured under one alone. This also starts the daemon.
+	if _, err := b.output(b.netjail, "--no-prompt", "--guard", "landlock", "--", "true"); err == nil {
+		b.guard = "landlock"
+	} else if _, err := b.output(b.netjail, "--no-prompt", "--guard", "strict", "--", "true"); err == nil {
+		b.guard = "strict"
+	} else {
 		return nil, err
 	}
 	b.closers = append(b.closers, func() {
@@ -138,6 +146,33 @@ func (b *bench) output(argv ...string) (string, error) {
 		err = fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
 	}
 	return string(out), err
+}
+
+// guardService starts the service behind the guard nft, in this network.
+func (b *bench) guardService() error {
+	if b.service != "" {
+		return nil
+	}
+	if b.credential == nil || os.Getenv(ownEnv) == "" {
+		return errRoot
+	}
+	path := filepath.Join(b.dir, "guard.sock")
+	cmd := b.command(b.netjail, "guard", "--socket", path)
+	cmd.SysProcAttr.Credential, cmd.Stderr = nil, nil
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	b.closers = append(b.closers, func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			b.service = path
+			return nil
+		}
+	}
+	return errors.New("the guard service does not start")
 }
 
 // daemon returns the process id of netjail's daemon.

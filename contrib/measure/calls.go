@@ -11,6 +11,7 @@ type versus struct {
 	place place
 	aim   aim
 	peer  bool // slower, so the ratio is the other way round: how much faster netjail is
+	speed bool // so it is here: what part of the speed is left
 }
 
 // compare has a line of work done in a jail and in other places, in turns.
@@ -36,19 +37,18 @@ func (b *bench) compare(title string, jail place, line func(*worker) string, oth
 		return append(list, missing(title, "–", err, aim{}))
 	}
 	for i, v := range there {
-		if v.peer {
-			r := compared(title, v.place.name, ratios(took[i+1], took[0]), v.aim)
+		r := compared(title, v.place.name, ratios(took[0], took[i+1]), v.aim)
+		switch {
+		case v.peer:
+			r = compared(title, v.place.name, ratios(took[i+1], took[0]), v.aim)
 			r.result = strings.Replace(r.result, "×", "× faster", 1)
-			list = append(list, r)
-			continue
+		case v.speed:
+			r = compared(title, v.place.name+", speed", ratios(took[i+1], took[0]), v.aim)
 		}
-		list = append(list, compared(title, v.place.name, ratios(took[0], took[i+1]), v.aim))
+		list = append(list, r)
 	}
 	return list
 }
-
-// best is the guard that a run gets that asks for none of those measured.
-func (b *bench) best() string { return b.guards[len(b.guards)-1] }
 
 // work is a line of work to an address.
 func work(name string, count int, to func(servers) string, more ...any) func(*worker) string {
@@ -64,7 +64,7 @@ func toAccepts(s servers) string { return s.accepts }
 func connects(b *bench) []row {
 	opens := b.supervised("-o")
 	opens.name = "C supervisor that opens a pidfd for each call"
-	return b.compare("UDP connect that a rule allows", b.jail(b.best()), work("udp-connect", 1000, toFull),
+	return b.compare("UDP connect that a rule allows", b.jail(b.guard), work("udp-connect", 1000, toFull),
 		versus{place: b.supervised(), aim: atMost(1.25, " ×")}, versus{place: opens}, versus{place: bare})
 }
 
@@ -74,7 +74,7 @@ func tcp(b *bench) (list []row) {
 		if threads > 1 {
 			title += "s"
 		}
-		list = append(list, b.compare(title, b.jail(b.best()), work("tcp", 400, toQueue, threads),
+		list = append(list, b.compare(title, b.jail(b.guard), work("tcp", 400, toQueue, threads),
 			versus{place: bare, aim: atMost(1.8, " ×")}, versus{place: strace(), aim: atLeast(5, " ×"), peer: true})...)
 	}
 	return list
@@ -83,7 +83,7 @@ func tcp(b *bench) (list []row) {
 func calls(b *bench) (list []row) {
 	for _, name := range []string{"getppid", "read", "write", "futex", "epoll_wait"} {
 		line := func(*worker) string { return name + " 40000" }
-		list = append(list, b.compare(name, b.jail(b.best()), line, versus{place: bare, aim: atMost(1.02, " ×")}, versus{place: b.supervised()})...)
+		list = append(list, b.compare(name, b.jail(b.guard), line, versus{place: bare, aim: atMost(1.02, " ×")}, versus{place: b.supervised()})...)
 	}
 	return list
 }
@@ -98,12 +98,11 @@ func datagrams(b *bench) (list []row) {
 			if guard == "landlock" {
 				continue // no other than strict, for datagrams
 			}
-			toBare, toC := aim{}, atMost(1.3, " ×")
+			against := []versus{{place: b.supervised(), aim: atMost(1.3, " ×")}, {place: bare}}
 			if guard != "strict" {
-				toBare, toC = atLeast(0.95, " ×"), aim{}
+				against = []versus{{place: bare, aim: atLeast(0.95, " ×"), speed: true}}
 			}
-			list = append(list, b.compare(title+", "+guard, b.jail(guard), work(name, count, toFull),
-				versus{place: b.supervised(), aim: toC}, versus{place: bare, aim: toBare})...)
+			list = append(list, b.compare(title+", "+guard, b.jail(guard), work(name, count, toFull), against...)...)
 		}
 	}
 	return list
@@ -122,7 +121,7 @@ func local(b *bench) (list []row) {
 					}
 					return fmt.Sprintf("unix 300 %d %d", size, with)
 				}
-				list = append(list, b.compare(title, b.jail(b.best()), line, versus{place: bare})...)
+				list = append(list, b.compare(title, b.jail(b.guard), line, versus{place: bare})...)
 			}
 		}
 	}
@@ -139,19 +138,8 @@ func bulk(b *bench) (list []row) {
 			{"bulk TCP", "bulk", func(s servers) string { return s.stream }},
 			{"connected UDP with GSO", "gso", func(s servers) string { return s.datagrams }},
 		} {
-			workers, err := b.workers(bare, b.jail(guard))
-			title, a := w.title+", "+guard, atLeast(0.98, " ×")
-			if err != nil {
-				list = append(list, missing(title, "bare", err, a))
-				continue
-			}
-			took, err := turns(b.rounds, work(w.name, 64, w.to), workers...)
-			closeAll(workers)
-			if err != nil {
-				list = append(list, missing(title, "bare", err, a))
-				continue
-			}
-			list = append(list, compared(title, "bare, speed", ratios(took[0], took[1]), a))
+			list = append(list, b.compare(w.title+", "+guard, b.jail(guard), work(w.name, 64, w.to),
+				versus{place: bare, aim: atLeast(0.98, " ×"), speed: true})...)
 		}
 	}
 	return list
@@ -173,7 +161,7 @@ func lookups(b *bench) (list []row) {
 			continue
 		}
 		to := func(servers) string { return s.ip + ":53" }
-		list = append(list, b.compare(title+s.title, b.jail(b.best()), work("lookup", s.count, to), versus{place: bare, aim: s.aim})...)
+		list = append(list, b.compare(title+s.title, b.jail(b.guard), work("lookup", s.count, to), versus{place: bare, aim: s.aim})...)
 	}
 	return list
 }

@@ -13,7 +13,7 @@ func crowd(b *bench) []row {
 	title, a := fmt.Sprintf("p99 of a connect, %d jails × 50/s", jails), atMost(2, " ×")
 	var places []place
 	for range jails {
-		places = append(places, b.jail(b.best()))
+		places = append(places, b.jail(b.guard))
 	}
 	workers, err := b.workers(places...)
 	if err != nil {

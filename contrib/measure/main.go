@@ -50,7 +50,7 @@ func run(args []string, out io.Writer) error {
 	flags.StringVar(&c.netjail, "netjail", "", "the `binary` that is measured")
 	flags.StringVar(&c.user, "user", "netjail-test", "whom programs are started as")
 	flags.IntVar(&c.rounds, "rounds", 60, "how often everything takes its turn")
-	flags.Func("guard", "a `kind` of guard to measure under, in place of strict and landlock", func(s string) error {
+	flags.Func("guard", "a `kind` of guard to measure under, in place of strict, landlock and nft", func(s string) error {
 		c.guards = append(c.guards, s)
 		return nil
 	})

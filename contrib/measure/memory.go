@@ -10,7 +10,7 @@ import (
 // memory adds up what processes occupy, shared pages by the part of each.
 func memory(b *bench) (list []row) {
 	const held = 1000
-	w, err := b.worker(b.jail(b.best()))
+	w, err := b.worker(b.jail(b.guard))
 	if err != nil {
 		return []row{missing("memory", "–", err, aim{})}
 	}

@@ -23,7 +23,7 @@ func strace() place {
 
 // peers compares with what else decides about, or redirects, connections.
 func peers(b *bench) []row {
-	return b.compare("TCP socket+connect+close, 1 thread", b.jail(b.best()), work("tcp", 50, toQueue, 1),
+	return b.compare("TCP socket+connect+close, 1 thread", b.jail(b.guard), work("tcp", 50, toQueue, 1),
 		versus{place: b.opensnitch(), aim: atLeast(50, " ×"), peer: true},
 		versus{place: b.proxychains(), aim: atLeast(1, " ×"), peer: true},
 		versus{place: b.bypass4netns(), aim: atLeast(1, " ×"), peer: true})

@@ -90,7 +90,7 @@ func browsers(b *bench) (list []row) {
 			list = append(list, missing(title, "bare", err, limit))
 			continue
 		}
-		took, err := b.draw(max(b.rounds/5, 3), profile, shot, argv, append(b.jail(b.best()).prefix, argv...))
+		took, err := b.draw(max(b.rounds/5, 3), profile, shot, argv, append(b.jail(b.guard).prefix, argv...))
 		if err != nil {
 			list = append(list, missing(title, "bare", err, limit))
 			continue

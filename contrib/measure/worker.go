@@ -28,9 +28,15 @@ var bare = place{name: "bare"}
 
 // jail is a place under netjail, which allows all that is measured.
 func (b *bench) jail(guard string) place {
-	return place{name: "netjail", prefix: []string{
-		b.netjail, "--no-prompt", "--guard", guard, "--allow", "127.0.0.0/8", "--allow", "www.bench.example", "--",
-	}}
+	p := place{name: "netjail", prefix: []string{b.netjail, "--no-prompt", "--guard", guard}}
+	if guard == "nft" {
+		if p.missing = b.guardService(); p.missing != nil {
+			return p
+		}
+		p.prefix = append(p.prefix, "--guard-socket", b.service)
+	}
+	p.prefix = append(p.prefix, "--allow", "127.0.0.0/8", "--allow", "www.bench.example", "--")
+	return p
 }
 
 // supervised is a place under the least of all supervisors.
