@@ -10,28 +10,35 @@ import (
 
 // poller waits for many descriptors with one thread.
 type poller struct {
-	epfd, wake int
-	done       chan struct{}
+	epfd, wake, timer int
+	ring              func() // when timer has expired
+	done              chan struct{}
 
 	mu      sync.Mutex
 	waiters map[int32]chan struct{}
 }
 
-func newPoller() (*poller, error) {
+// newPoller returns a poller that calls ring, which must not block, whenever timer
+// has expired.
+func newPoller(timer int, ring func()) (*poller, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err == nil {
-		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)})
+	for _, fd := range []int{wake, timer} {
+		if err == nil {
+			err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+		}
 	}
 	if err != nil {
 		unix.Close(epfd)
 		unix.Close(wake)
 		return nil, fmt.Errorf("poll an eventfd: %w", err)
 	}
-	p := &poller{epfd: epfd, wake: wake, done: make(chan struct{}), waiters: make(map[int32]chan struct{})}
+	p := &poller{
+		epfd: epfd, wake: wake, timer: timer, ring: ring, done: make(chan struct{}), waiters: make(map[int32]chan struct{}),
+	}
 	go p.run()
 	return p, nil
 }
@@ -45,8 +52,14 @@ func (p *poller) run() {
 			return
 		}
 		for _, e := range events[:max(n, 0)] {
-			if e.Fd == int32(p.wake) {
+			switch e.Fd {
+			case int32(p.wake):
 				return
+			case int32(p.timer):
+				var expired [8]byte
+				_, _ = unix.Read(p.timer, expired[:])
+				p.ring()
+				continue
 			}
 			p.mu.Lock()
 			if c, ok := p.waiters[e.Fd]; ok {

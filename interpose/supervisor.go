@@ -2,6 +2,7 @@ package interpose
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -55,10 +56,11 @@ type Supervisor struct {
 	names sync.Mutex
 
 	idle, receivers atomic.Int32
-	users           atomic.Int32  // of the listener
-	answered        atomic.Uint64 // calls, by receivers
-	stuck           chan struct{} // wakes relieve
-	relieving       atomic.Bool
+	users           atomic.Int32   // of the listener
+	answered        atomic.Uint64  // calls, by receivers
+	alarm           int            // a timer, for relieve
+	alarmed         atomic.Bool    // it has been set
+	before          atomic.Uint64  // answered then
 	waiting, wg     sync.WaitGroup // goroutines of calls, and of the rest
 	replay          replay
 	handing         handover
@@ -73,7 +75,7 @@ func NewSupervisor(listener int, p Policy, log *slog.Logger) *Supervisor {
 	}
 	return &Supervisor{
 		listener: listener, policy: p, log: log, threads: pidfdThread(), replay: newReplay(!sys.WaitKillable()),
-		stuck: make(chan struct{}, 1),
+		alarm: -1,
 	}
 }
 
@@ -92,15 +94,18 @@ func pidfdThread() bool {
 func (s *Supervisor) Serve(ctx context.Context) (err error) {
 	s.users.Store(1)
 	defer s.leave()
-	if s.poller, err = newPoller(); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if s.alarm, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+		return fmt.Errorf("timerfd_create: %w", err)
+	}
+	if s.poller, err = newPoller(s.alarm, func() { s.relieve(ctx) }); err != nil {
 		return err
 	}
 	defer s.poller.close()
-	ctx, cancel := context.WithCancel(ctx)
 	s.watch.start(ctx, s.listener)
 	s.handleAdopted(ctx)
 	s.startReceiver(ctx)
-	s.wg.Go(func() { s.relieve(ctx) })
 
 	// The listener hangs up when nobody runs under it any more.
 	err = s.poller.ready(ctx, s.listener, 0)
@@ -114,12 +119,13 @@ func (s *Supervisor) Serve(ctx context.Context) (err error) {
 	return err
 }
 
-// leave closes the listener when Serve and all receivers have left. A receiver
-// may be inside the ioctl for longer than Serve, where only the end of the
-// filter wakes it, and on old kernels not even that.
+// leave closes the listener and the alarm when Serve and all receivers have left.
+// A receiver may be inside the ioctl for longer than Serve, where only the end of
+// the filter wakes it, and on old kernels not even that.
 func (s *Supervisor) leave() {
 	if s.users.Add(-1) == 0 {
 		sys.Close(s.listener)
+		sys.Close(s.alarm)
 	}
 }
 
@@ -134,25 +140,28 @@ func (s *Supervisor) startReceiver(ctx context.Context) {
 // takes the calls behind it.
 const relieveAfter = 5 * time.Millisecond
 
-// relieve starts another receiver when none is idle and none makes progress: a
+// watchOver has relieve look in a while whether anybody makes progress. It sets a
+// timer of the kernel's, which is quicker than to wake a goroutine and its thread
+// for each call that comes alone.
+func (s *Supervisor) watchOver() {
+	if s.alarmed.CompareAndSwap(false, true) {
+		s.before.Store(s.answered.Load())
+		_ = unix.TimerfdSettime(s.alarm, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(relieveAfter.Nanoseconds())}, nil)
+	}
+}
+
+// relieve starts another receiver when none is idle and none has made progress: a
 // page with an address may be a file system of the program's own making, and
 // must hold up nothing but the call that it belongs to.
 func (s *Supervisor) relieve(ctx context.Context) {
-	for {
-		select {
-		case <-s.stuck:
-		case <-ctx.Done():
-			return
-		}
-		s.relieving.Store(false) // first: a receiver that is stuck from now on says so
-		for s.idle.Load() == 0 && ctx.Err() == nil && s.receivers.Load() < maxReceivers {
-			before := s.answered.Load()
-			time.Sleep(relieveAfter)
-			if s.idle.Load() == 0 && s.answered.Load() == before {
-				s.startReceiver(ctx)
-				break
-			}
-		}
+	stuck := s.idle.Load() == 0 && s.answered.Load() == s.before.Load()
+	s.alarmed.Store(false) // first: a receiver that is stuck from now on says so
+	switch {
+	case ctx.Err() != nil:
+	case stuck && s.receivers.Load() < maxReceivers:
+		s.startReceiver(ctx)
+	case s.idle.Load() == 0:
+		s.watchOver()
 	}
 }
 
@@ -192,8 +201,8 @@ func (s *Supervisor) receive(ctx context.Context) {
 			s.log.Error("receive", "error", errno)
 			return
 		}
-		if idle == 0 && s.relieving.CompareAndSwap(false, true) {
-			s.stuck <- struct{}{}
+		if idle == 0 {
+			s.watchOver()
 		}
 		if idle == 0 && s.receivers.Load() >= maxReceivers {
 			s.refuse(k, &n) // not held up as well: this is the last
