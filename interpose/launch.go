@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -205,8 +207,13 @@ func prepare(keep []int) error {
 
 // CloseOnExec marks every descriptor from 3 on close-on-exec, but for keep.
 func CloseOnExec(keep ...int) error {
-	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("close_range: %w", err)
+	// Linux 5.10 does not know the flag, 5.8 and some containers not the call.
+	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err != nil {
+		err = closeEachOnExec()
+	}
+	if err != nil {
+		return fmt.Errorf("close on exec: %w", err)
 	}
 	for _, fd := range keep {
 		if _, errno := sys.Fcntl(fd, unix.F_SETFD, 0); errno != 0 {
@@ -214,6 +221,18 @@ func CloseOnExec(keep ...int) error {
 		}
 	}
 	return nil
+}
+
+// closeEachOnExec is for kernels that cannot do it at once. A descriptor that
+// comes meanwhile is this program's own, and close-on-exec already.
+func closeEachOnExec() error {
+	list, err := os.ReadDir("/proc/self/fd")
+	for _, e := range list {
+		if fd, _ := strconv.Atoi(e.Name()); fd > 2 { // that of the list is closed by now
+			_, _ = sys.Fcntl(fd, unix.F_SETFD, unix.FD_CLOEXEC)
+		}
+	}
+	return err
 }
 
 // Inside says whether this process runs under netjail's filter already.

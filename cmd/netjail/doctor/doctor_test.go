@@ -71,7 +71,7 @@ func TestJudge(t *testing.T) {
 		{"in a sandbox", nil, false, jailTrial{Nested: true, Failed: "start"}, want{Fails, "listener for this process is taken", "", "outside of this container"}},
 		{"mirrored", wsl, false, jailTrial{Nested: true, Failed: "start"}, want{Fails, "mirrored networking", "", "networkingMode=nat"}},
 		{"no seccomp", nil, false, jailTrial{Failed: "seccomp: x", Op: "seccomp", Errno: unix.EINVAL}, want{Fails, "seccomp: x", "", "CONFIG_SECCOMP_FILTER"}},
-		{"no close_range", nil, false, jailTrial{Failed: "close_range", Errno: unix.ENOSYS}, want{Fails, "close_range", "", "5.11"}},
+		{"no seccomp call", nil, false, jailTrial{Failed: "seccomp", Errno: unix.ENOSYS}, want{Fails, "seccomp", "", "5.10"}},
 		{"forbidden", nil, false, jailTrial{Failed: "seccomp", Op: "seccomp", Errno: unix.EPERM}, want{Fails, "seccomp", "", "outside of this container"}},
 		{"no loopback", nil, false, jailTrial{Failed: "listen", Op: noLoopback, Errno: unix.EADDRNOTAVAIL}, want{Fails, "listen", "", "ip link set lo up"}},
 		{"refused all", nil, false, trial(func(t *jailTrial) { t.Victim.Connect, t.Arrived.Connect = unix.EACCES, false }), want{Fails, "connection that was allowed failed with EACCES", "", "what else fails"}},
@@ -135,7 +135,7 @@ func TestUnreadable(t *testing.T) {
 		fix   string
 	}{
 		{nil, unix.EPERM, "seccomp filter or a security module"},
-		{nil, unix.ENOSYS, "5.11"},
+		{nil, unix.ENOSYS, "5.10"},
 		{map[string]string{yamaScope: "1\n"}, unix.EPERM, "seccomp filter or a security module"},
 		{map[string]string{yamaScope: "2\n"}, unix.EPERM, "sudo sysctl kernel.yama.ptrace_scope=1"},
 		{map[string]string{yamaScope: "3\n"}, unix.EPERM, "boot with"},

@@ -50,7 +50,7 @@ func startFix(t jailTrial) string {
 	case t.Op == noLoopback:
 		return "ip link set lo up"
 	case t.Errno == unix.ENOSYS, t.Op == "seccomp" && t.Errno == unix.EINVAL:
-		return "a kernel from Linux 5.11 on, with CONFIG_SECCOMP_FILTER"
+		return "a kernel from Linux 5.10 on, with CONFIG_SECCOMP_FILTER"
 	case t.Errno == unix.EPERM, t.Errno == unix.EACCES:
 		return "something around this process forbids it: run netjail outside of this container or sandbox"
 	}
