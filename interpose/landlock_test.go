@@ -316,7 +316,7 @@ got = threading.Event()
 signal.signal(signal.SIGUSR1, lambda *_: got.set())
 main = threading.get_ident()
 stop = threading.Event()
-others = [threading.Thread(target=stop.wait) for _ in range(8)]
+others = [threading.Thread(target=stop.wait, daemon=True) for _ in range(8)]
 for o in others:
     o.start()
 threading.Thread(target=lambda: signal.pthread_kill(main, signal.SIGUSR1)).start()
@@ -324,7 +324,12 @@ while not got.is_set():
     time.sleep(0.01)
 print("signalled")
 os.setresuid(65534, 65534, 65534) if os.getuid() == 0 else os.setresuid(os.getuid(), os.getuid(), os.getuid())
-uids = {open(f"/proc/self/task/{t}/status").read().split("Uid:")[1].split()[1] for t in os.listdir("/proc/self/task")}
+def uid(t):
+    try:
+        return open(f"/proc/self/task/{t}/status").read().split("Uid:")[1].split()[1]
+    except (FileNotFoundError, ProcessLookupError): # the thread that has signalled has ended
+        return str(os.getuid())
+uids = {uid(t) for t in os.listdir("/proc/self/task")}
 print("same" if uids == {str(os.getuid())} else uids)
 stop.set()
 `
