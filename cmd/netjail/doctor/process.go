@@ -99,6 +99,11 @@ func readMemory(pid int) error {
 	local := unix.Iovec{Base: &b[0]}
 	local.SetLen(len(b))
 	n, err := unix.ProcessVMReadv(pid, []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(b)}}, 0)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		if readFile(pid, b[:], int64(at)) == nil {
+			return nil // and so does interpose
+		}
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("process_vm_readv: %w", err)
@@ -108,12 +113,23 @@ func readMemory(pid int) error {
 	return nil
 }
 
+// readFile reads memory as a file.
+func readFile(pid int, b []byte, at int64) error {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.ReadAt(b, at)
+	return err
+}
+
 // unreadable is what to do about a process that cannot be looked into.
 func unreadable(v *visit, err error) Result {
 	fix := "a seccomp filter or a security module around this process forbids it: run netjail outside of it"
 	switch c := v.container(); {
 	case errors.Is(err, unix.ENOSYS):
-		fix = "Linux 5.11 has it"
+		fix = "Linux 5.10 has it"
 	case v.word(yamaScope) == "2":
 		fix = "sudo sysctl kernel.yama.ptrace_scope=1"
 	case v.word(yamaScope) == "3":
