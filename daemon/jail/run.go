@@ -81,6 +81,9 @@ func newSupervisor(cfg Config, id string, stderr io.Writer) (*supervisor, error)
 // The calling goroutine stays locked to its thread: the program does not
 // outlive it.
 func Run(ctx context.Context, cfg Config, stderr io.Writer) (int, error) {
+	if err := inspectable(); err != nil {
+		return ExitFailure, err
+	}
 	id, err := newID()
 	if err != nil {
 		return ExitFailure, err
