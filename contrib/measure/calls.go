@@ -61,6 +61,14 @@ func toFull(s servers) string    { return s.full }
 func toQueue(s servers) string   { return s.queue }
 func toAccepts(s servers) string { return s.accepts }
 
+// control compares a thing with itself: what that is away from 1 is the noise of
+// the run.
+func control(b *bench) []row {
+	again := bare
+	again.name = "itself"
+	return b.compare("bare TCP socket+connect+close: the noise of this run", bare, work("tcp", 400, toQueue, 1), versus{place: again})
+}
+
 func connects(b *bench) []row {
 	opens := b.supervised("-o")
 	opens.name = "C supervisor that opens a pidfd for each call"

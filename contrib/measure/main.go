@@ -6,7 +6,8 @@
 //
 // Machines are noisy: whatever is compared takes turns, many short ones, and a
 // ratio is that of neighbours. The table says which half of the ratios lies in the
-// middle, and their median. Where -smoke fails the fault is netjail's: it counts
+// middle, and their median; an aim is met, or missed, if all of that half is, and
+// the first row says how noisy it was. Where -smoke fails the fault is netjail's: it counts
 // and takes no time.
 //
 // All traffic stays on loopback, which contrib/bench makes one of its own. As root
@@ -19,9 +20,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"regexp"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ var sections = []struct {
 	name    string
 	measure func(*bench) []row
 }{
-	{"connect", connects}, {"tcp", tcp}, {"peers", peers}, {"calls", calls}, {"bulk", bulk}, {"datagrams", datagrams},
+	{"noise", control}, {"connect", connects}, {"tcp", tcp}, {"peers", peers}, {"calls", calls}, {"bulk", bulk}, {"datagrams", datagrams},
 	{"unix", local}, {"start", start}, {"browsers", browsers}, {"crowd", crowd}, {"decisions", decisions},
 	{"memory", memory}, {"names", lookups},
 }
@@ -71,6 +72,13 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	defer b.close()
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, unix.SIGINT, unix.SIGTERM)
+	go func() {
+		<-stop
+		b.close() // what was started goes with it
+		os.Exit(1)
+	}()
 	if *smoke {
 		return b.smoke(out)
 	}
@@ -93,6 +101,8 @@ func run(args []string, out io.Writer) error {
 func where() string {
 	var u unix.Utsname
 	_ = unix.Uname(&u)
-	return fmt.Sprintf("Linux %s, %s, %d CPU, %s, %s.", unix.ByteSliceToString(u.Release[:]), runtime.GOARCH, runtime.NumCPU(),
-		runtime.Version(), strings.TrimSpace(time.Now().Format(time.DateOnly)))
+	var s unix.Sysinfo_t
+	_ = unix.Sysinfo(&s)
+	return fmt.Sprintf("Linux %s, %s, %d CPU, %s, %s; load %.1f at the end.", unix.ByteSliceToString(u.Release[:]), runtime.GOARCH, runtime.NumCPU(),
+		runtime.Version(), time.Now().Format(time.DateOnly), float64(s.Loads[0])/(1<<16))
 }

@@ -67,9 +67,21 @@ func measured(work, against string, sample []float64, a aim, unit string) row {
 	s := spreadOf(sample)
 	r := row{work: work, against: against, aim: a, result: fmt.Sprintf("%s%s (%s–%s)", digits(s.median), unit, digits(s.low), digits(s.high))}
 	if a.ok != nil {
-		r.met = map[bool]string{true: "yes", false: "**no**"}[a.ok(s.median)]
+		r.met = verdict(a.ok(s.low), a.ok(s.high))
 	}
 	return r
+}
+
+// verdict says whether an aim is met by both ends of the middle half. If only by
+// one, this run does not tell.
+func verdict(low, high bool) string {
+	switch {
+	case low && high:
+		return "yes"
+	case low || high:
+		return "unclear"
+	}
+	return "**no**"
 }
 
 // digits keeps three that count.

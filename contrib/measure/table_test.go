@@ -20,8 +20,9 @@ func TestRow(t *testing.T) {
 		row  row
 		want string
 	}{
-		{compared("connect", "bare", sample, atMost(1.5, " ×")), "| connect | bare | 1.50 × (1.50–2.00) | ≤ 1.5 × | yes |"},
-		{compared("connect", "bare", sample, atLeast(2, " ×")), "| connect | bare | 1.50 × (1.50–2.00) | ≥ 2 × | **no** |"},
+		{compared("connect", "bare", sample, atMost(2, " ×")), "| connect | bare | 1.50 × (1.50–2.00) | ≤ 2 × | yes |"},
+		{compared("connect", "bare", sample, atMost(1.5, " ×")), "| connect | bare | 1.50 × (1.50–2.00) | ≤ 1.5 × | unclear |"},
+		{compared("connect", "bare", sample, atLeast(3, " ×")), "| connect | bare | 1.50 × (1.50–2.00) | ≥ 3 × | **no** |"},
 		{measured("start", "–", []float64{123.4}, aim{}, " MB"), "| start | – | 123 MB (123–123) | – | – |"},
 		{missing("connect", "strace", errors.New("not installed"), atLeast(5, " ×")), "| connect | strace | not installed | ≥ 5 × | – |"},
 	} {
