@@ -102,9 +102,9 @@ func (d *desktop) killBus() {
 
 // notifications are what the inner program puts on the bus.
 type notifications struct {
-	conn        *dbus.Conn
-	yes, no     string // ports
-	id, pressed atomic.Uint32
+	conn    *dbus.Conn
+	yes, no string // ports
+	id      atomic.Uint32
 }
 
 func (*notifications) GetCapabilities() ([]string, *dbus.Error) {
