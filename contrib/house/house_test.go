@@ -208,7 +208,7 @@ func TestInterposeStaysSmall(t *testing.T) {
 		}
 	}
 	t.Logf("interpose: %d lines of code without tests and comments, and %d more for --32bit", lines, compat)
-	if lines == 0 || lines > 3450 {
-		t.Errorf("interpose has %d lines of code, the aim is below 3450", lines)
+	if lines == 0 || lines > 3500 {
+		t.Errorf("interpose has %d lines of code, the aim is below 3500", lines)
 	}
 }

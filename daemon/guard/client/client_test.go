@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"testing"
 )
 
@@ -49,9 +51,17 @@ func dial(t *testing.T, path string) *Conn {
 var dest = Dest{Proto: "tcp", Addr: netip.MustParseAddr("192.0.2.1"), Port: 443}
 
 func TestReplies(t *testing.T) {
-	var got []Request
+	var mu sync.Mutex // a message with rights is nothing that the race detector knows
+	var all []Request
+	requests := func() []Request {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
 	c := dial(t, service(t, func(r Request) string {
-		got = append(got, r)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, r)
 		if r.Op == OpDeny {
 			return fmt.Sprintf(`{"id":%d,"error":"no"}`+"\n", r.ID)
 		}
@@ -63,11 +73,13 @@ func TestReplies(t *testing.T) {
 	if err := c.Deny(dest); err == nil || err.Error() != "deny: no" {
 		t.Errorf("got %v, want what the guard says", err)
 	}
+	got := requests()
 	if len(got) != 3 || len(got[0].Dests) != MaxDests || len(got[1].Dests) != 1 || got[2].Dests[0] != dest {
 		t.Errorf("got %d requests, want many destinations in two", len(got))
 	}
 	to, server := netip.MustParseAddrPort("127.0.0.1:5300"), netip.MustParseAddrPort("192.0.2.1:53")
-	if err := c.Lead(to, server); err != nil || got[3].To != to || len(got[3].Servers) != 1 || got[3].Servers[0] != server {
+	err := c.Lead(to, server)
+	if got = requests(); err != nil || got[3].To != to || len(got[3].Servers) != 1 || got[3].Servers[0] != server {
 		t.Errorf("got %+v, %v", got[3], err)
 	}
 	want := Dest{Proto: "udp", Addr: netip.MustParseAddr("192.0.2.2"), Port: 53}
