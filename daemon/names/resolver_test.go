@@ -284,16 +284,17 @@ func TestStranger(t *testing.T) {
 func TestOwner(t *testing.T) {
 	server := serve(t, "127.0.0.1", zoneFile(t, "a.org. 60 A 192.0.2.1"))
 	var asked atomic.Int32
-	var ours netip.AddrPort
+	var ours atomic.Pointer[netip.AddrPort]
 	cfg := system(server)
 	cfg.Policy = allowAll
 	cfg.Owner = func(local netip.AddrPort) bool {
 		asked.Add(1)
-		return local == ours
+		return local == *ours.Load()
 	}
 	r := start(t, cfg)
 	stranger, mine := dialOnly(t, r, "udp", false), dialOnly(t, r, "udp", false)
-	ours = localOf(mine)
+	at := localOf(mine)
+	ours.Store(&at)
 	stranger.say(query(t, "a.org", dns.TypeA))
 	for range 2 {
 		if m := unpack(t, mine.ask(query(t, "a.org", dns.TypeA))); len(m.Answer) != 1 {
