@@ -139,7 +139,7 @@ var probes = []probe{
 	{name: "outer", try: tryOuter},
 	{name: "container", try: tryContainer},
 	{name: "wsl", try: tryWSL},
-	{name: "userns", try: tryUserns},
+	{name: "userns", slow: true, try: tryUserns},
 	{name: "runtime", try: tryRuntime},
 	{name: "rules", try: tryRules},
 	{name: "notification", try: tryNotification},
